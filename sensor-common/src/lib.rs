@@ -1,0 +1,2 @@
+#![no_std]
+//! The ABI between the kernel programs and the daemon.

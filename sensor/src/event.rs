@@ -1,0 +1,241 @@
+//! What happened, as `enrich` hands it on: owned, complete, free of kernel types and of ECS.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// One directory entry that came to exist, changed or went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// The kernel's own identity of the event.
+    pub id: EventId,
+    /// Wall-clock time of the hook, nanosecond precision.
+    pub time: jiff::Timestamp,
+    /// What happened to the entry.
+    pub action: Action,
+    /// Whether the operation succeeded.
+    pub outcome: Outcome,
+    /// The entry.
+    pub file: File,
+    /// Who did it.
+    pub process: Process,
+    /// The process's ancestors, the parent first.
+    pub ancestors: Vec<Ancestor>,
+    /// The host it happened on.
+    pub host: Arc<Host>,
+}
+
+/// Identity of an event: unique for a boot of a host, whatever happens to the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId {
+    /// Nanoseconds since boot, suspend included.
+    pub boot_ns: u64,
+    /// The CPU that ran the hook.
+    pub cpu: u32,
+    /// That CPU's own count of events since the programs were loaded.
+    pub sequence: u64,
+    /// 0, or 1 for the second event of one operation (`RENAME_EXCHANGE` gives two).
+    pub part: u8,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:x}-{:x}", self.boot_ns, self.cpu, self.sequence)?;
+        if self.part == 0 { Ok(()) } else { write!(f, "-{}", self.part) }
+    }
+}
+
+/// `event.action`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A file came to exist.
+    Creation,
+    /// A file got a new path.
+    Rename,
+}
+
+/// `event.outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The kernel did it.
+    Success,
+    /// The kernel refused or failed, or an open with `O_CREAT` found the file there.
+    Failure,
+    /// It cannot be known; rules treat it as done.
+    Unknown,
+}
+
+/// The entry that an event is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// The true paths of the entry, never empty; the one that the process sees comes first.
+    pub paths: Vec<Path>,
+    /// Renames: where the file was before, in the same order of views; else empty.
+    pub original_paths: Vec<Path>,
+    /// Permission bits and type (`st_mode`).
+    pub mode: Option<u32>,
+    /// Device number of the file system.
+    pub device: Device,
+    /// Inode number, where the kernel had one when it was asked.
+    pub inode: Option<u64>,
+    /// Name of the file system's type (`ext4`, `overlay`).
+    pub file_system: Option<String>,
+}
+
+/// A device number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(missing_docs, reason = "the two halves of a dev_t")]
+pub struct Device {
+    pub major: u32,
+    pub minor: u32,
+}
+
+/// A path of the entry in one view of the mount tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// The path as text: bytes that are not UTF-8 are U+FFFD here.
+    pub text: String,
+    /// The bytes, if they are not UTF-8.
+    pub raw: Option<Vec<u8>>,
+    /// Whose view this is.
+    pub view: View,
+    /// The beginning is missing: the walk to the root did not end, and `text` is only the path's tail (it starts without `/`).
+    pub truncated: bool,
+}
+
+/// Whose view of the mount tree a path is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum View {
+    /// From the root directory of the process, in its mount namespace.
+    Process,
+    /// From the root of the host's mount namespace.
+    Host,
+    /// In some other mount namespace, a container's that the process reached into.
+    Other,
+}
+
+/// A process, as it was when the event happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Process {
+    /// Process id (the kernel's tgid) in the host's pid namespace.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Start of the process, nanoseconds since boot: with the pid, its identity.
+    pub start_boot_ns: u64,
+    /// Start of the process, wall clock.
+    pub start: jiff::Timestamp,
+    /// The name that the thread gave itself (`comm`); says nothing about the file that runs.
+    pub thread_name: String,
+    /// The file that runs.
+    pub executable: Executable,
+    /// The arguments, `argv[0]` first; empty if unknown.
+    pub args: Vec<String>,
+    /// There were more arguments than were captured.
+    pub args_truncated: bool,
+    /// Effective user.
+    pub user: User,
+    /// Effective group.
+    pub group: Group,
+    /// The user that logged in (`loginuid`), unless nobody did.
+    pub login_user: Option<User>,
+    /// Audit session, unless there is none.
+    pub session_id: Option<u32>,
+    /// Effective capabilities, a bit each.
+    pub capabilities: u64,
+    /// cgroup (v2) id.
+    pub cgroup_id: u64,
+    /// Inode number of the mount namespace.
+    pub mount_namespace: u32,
+    /// Inode number of the pid namespace.
+    pub pid_namespace: u32,
+}
+
+/// The file that a process runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Executable {
+    /// A file.
+    File(ExecutableFile),
+    /// None: a kernel thread.
+    KernelThread,
+    /// There is one, but it could not be learned.
+    Unknown,
+}
+
+/// What is known about the file that a process runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutableFile {
+    /// Its path in the view of the process.
+    pub path: Path,
+    /// It has been unlinked.
+    pub deleted: bool,
+    /// It never was in a directory (`memfd_create`).
+    pub memfd: bool,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Hard links.
+    pub links: u32,
+    /// Device number.
+    pub device: Device,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// A parent, grandparent, and so on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ancestor {
+    /// Process id.
+    pub pid: u32,
+    /// Start, nanoseconds since boot.
+    pub start_boot_ns: u64,
+    /// The name that it gave itself.
+    pub thread_name: String,
+    /// The file that it runs.
+    pub executable: Executable,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// User id in the initial user namespace.
+    pub id: u32,
+    /// Name, if the host's passwd file has one.
+    pub name: Option<String>,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Group id in the initial user namespace.
+    pub id: u32,
+    /// Name, if the host's group file has one.
+    pub name: Option<String>,
+}
+
+/// The host, as ECS `host.*` describes it. Read once at start.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Host {
+    /// `host.id`: the machine id.
+    pub id: String,
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// `host.hostname`.
+    pub hostname: String,
+    /// `host.architecture`, as `uname -m` has it.
+    pub architecture: String,
+    /// `host.os.kernel`: release and build, as `uname -rv` has them.
+    pub kernel: String,
+    /// `host.os.platform`: `ID` of os-release (`debian`).
+    pub os_platform: Option<String>,
+    /// `host.os.family` (`debian`): the first of `ID_LIKE`, else `ID`.
+    pub os_family: Option<String>,
+    /// `host.os.name` (`Debian GNU/Linux`).
+    pub os_name: Option<String>,
+    /// `host.os.version`: `VERSION_ID`.
+    pub os_version: Option<String>,
+    /// `host.os.full`: `PRETTY_NAME`.
+    pub os_full: Option<String>,
+}

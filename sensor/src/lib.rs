@@ -1,0 +1,5 @@
+//! The library behind `ldsentry`: a pipeline of stages, each of which sees only what lies before it.
+//!
+//! `kernel (eBPF) -> decode -> enrich -> detect -> alert -> sink`; see ARCHITECTURE.md.
+
+pub mod event;

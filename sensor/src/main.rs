@@ -1,0 +1,3 @@
+//! `ldsentry`, the command.
+
+fn main() {}
