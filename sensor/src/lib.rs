@@ -2,4 +2,7 @@
 //!
 //! `kernel (eBPF) -> decode -> enrich -> detect -> alert -> sink`; see ARCHITECTURE.md.
 
+pub mod config;
 pub mod event;
+#[cfg(test)]
+mod testing;

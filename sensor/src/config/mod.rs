@@ -1,0 +1,210 @@
+//! The configuration: one TOML file, read once into [`Settings`], which the command line then overrides.
+//!
+//! `options` is the file as it is written, `value` the values that are checked while they are read. An error names
+//! the file, line and column, the key, and what to write instead.
+
+mod check;
+mod error;
+mod options;
+mod reference;
+mod source;
+mod value;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
+
+pub use error::{ConfigError, Problem};
+pub use options::{
+    Attach, FileOptions, Format, Level, LogFormat, LogOptions, OutputOptions, RulesOptions, SensorOptions,
+    Source, StdoutOptions,
+};
+use options::{ExceptionOptions, Options};
+pub use reference::{markdown_reference, schema};
+pub use source::{Located, Position, SourceFile};
+pub use value::{Date, FileMode, RingBytes, RuleSource, Span};
+
+/// Where the configuration file is, unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/ldsentry/ldsentry.toml";
+
+/// The configuration in force.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// How the kernel is watched.
+    pub sensor: SensorOptions,
+    /// Which rules are loaded.
+    pub rules: RulesOptions,
+    /// Where alerts go.
+    pub output: OutputOptions,
+    /// What the daemon says about itself.
+    pub log: LogOptions,
+    /// What rules would alert on, but is known to be fine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<Exception>,
+}
+
+/// An exception to one or more rules. Its parts remember where they were written, for the errors of whoever compiles them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Exception {
+    /// Its name, unique.
+    pub name: Located,
+    /// Ids or names of the rules that it holds for, at least one.
+    pub rules: Vec<Located>,
+    /// EQL condition.
+    pub condition: Located,
+    /// Why.
+    pub reason: String,
+    /// Last day on which it holds, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Date>,
+}
+
+impl Exception {
+    /// Whether its last day is over at `now`.
+    pub fn is_expired(&self, now: jiff::Timestamp) -> bool {
+        self.expires.is_some_and(|day| day.is_over(now))
+    }
+}
+
+/// What the command line says, which wins over the file.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "each is the option of its name")]
+pub struct Overrides {
+    /// `--rules`: replaces the file's list unless empty.
+    pub rules: Vec<RuleSource>,
+    pub source: Option<Source>,
+    pub attach: Option<Attach>,
+    pub btf: Option<PathBuf>,
+    /// `--output`; it also turns standard output on.
+    pub output: Option<Format>,
+}
+
+impl Settings {
+    /// Reads `path`; without one, [`DEFAULT_PATH`] if that is there, else the defaults.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let (path, optional) = path.map_or((Path::new(DEFAULT_PATH), true), |path| (path, false));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, text),
+            Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => {
+                let remedy = match source.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        "create it (`ldsentry config show` prints one to start from) or correct --config"
+                    }
+                    std::io::ErrorKind::PermissionDenied => "run as root or make it readable for this user",
+                    std::io::ErrorKind::InvalidData => "save it as UTF-8",
+                    _ => "give another one with --config",
+                };
+                Err(ConfigError::Read { path: path.to_owned(), source, remedy })
+            }
+        }
+    }
+
+    /// Reads the text of the file at `path`.
+    pub fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+        let source = Arc::new(SourceFile { path: path.to_owned(), text });
+        let problem = |key, error: &toml::de::Error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let message = error.message().trim_end().replace('\n', ", ");
+            Problem { position: source.position(offset), key, message, remedy: None }
+        };
+        let invalid = |problem| ConfigError::Invalid(vec![problem]);
+
+        let table = DeTable::parse(&source.text).map_err(|error| invalid(problem(None, &error)))?;
+        let misfits = check::misfits(table.get_ref(), schema().as_value(), &source);
+        if !misfits.is_empty() {
+            return Err(ConfigError::Invalid(misfits));
+        }
+        let options = Options::deserialize(toml::de::Deserializer::from(table.clone())).map_err(|error| {
+            let key = error.span().and_then(|span| check::key_at(table.get_ref(), span.start));
+            invalid(problem(key, &error))
+        })?;
+        Self::resolve(options, &source)
+    }
+
+    /// The settings that `overrides` turns these into.
+    #[must_use]
+    pub fn with_overrides(mut self, overrides: Overrides) -> Self {
+        let Overrides { rules, source, attach, btf, output } = overrides;
+        if !rules.is_empty() {
+            self.rules.dirs = rules;
+        }
+        self.sensor.source = source.unwrap_or(self.sensor.source);
+        self.sensor.attach = attach.unwrap_or(self.sensor.attach);
+        self.sensor.btf = btf.or(self.sensor.btf);
+        if let Some(format) = output {
+            self.output.stdout = StdoutOptions { enabled: true, format };
+        }
+        self
+    }
+
+    /// The settings as a configuration file, defaults included. Secrets are no part of the settings: files and
+    /// environment variables hold them, and only their names are here.
+    pub fn to_toml(&self) -> String {
+        // Everything in the settings came from TOML or from options, and TOML can express it.
+        toml::to_string_pretty(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+
+    fn resolve(options: Options, source: &Arc<SourceFile>) -> Result<Self, ConfigError> {
+        let Options { mut sensor, mut rules, exceptions, mut output, log } = options;
+        let directory = source.path.parent().unwrap_or(Path::new(""));
+        let absolute = |path: &mut PathBuf| *path = directory.join(&*path);
+        sensor.btf.as_mut().map(absolute);
+        output.file.as_mut().map(|file| &mut file.path).map(absolute);
+        for dir in &mut rules.dirs {
+            if let RuleSource::Directory(path) = dir {
+                absolute(path);
+            }
+        }
+        Ok(Self { sensor, rules, output, log, exceptions: resolve_exceptions(exceptions, source)? })
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let Options { sensor, rules, exceptions: _, output, log } = Options::default();
+        Self { sensor, rules, output, log, exceptions: Vec::new() }
+    }
+}
+
+fn resolve_exceptions(
+    exceptions: Vec<ExceptionOptions>,
+    source: &Arc<SourceFile>,
+) -> Result<Vec<Exception>, ConfigError> {
+    let mut problems = Vec::new();
+    let mut resolved: Vec<Exception> = Vec::new();
+    for ExceptionOptions { name, rules, condition, reason, expires } in exceptions {
+        let mut report = |value: &Located, key: &str, message: String, remedy: &str| {
+            problems.push(Problem {
+                position: value.position(),
+                key: Some(format!("exceptions.{key}")),
+                message,
+                remedy: Some(remedy.to_owned()),
+            });
+        };
+        let name = Located::new(name, source);
+        let rules: Vec<_> = rules.into_iter().map(|rule| Located::new(rule, source)).collect();
+        let condition = Located::new(condition, source);
+        let reason = Located::new(reason, source);
+        if let Some(first) = resolved.iter().find(|other| *other.name == *name) {
+            let message = format!("`{}` is taken by the exception at {}", &*name, first.name.position());
+            report(&name, "name", message, "give each exception a name of its own");
+        }
+        if rules.is_empty() {
+            let message = format!("`{}` holds for no rule", &*name);
+            report(&name, "rules", message, "list ids or names of rules (`ldsentry rules list` prints them)");
+        }
+        let texts = [("name", &name), ("condition", &condition), ("reason", &reason)];
+        for (key, value) in texts.into_iter().filter(|(_, value)| value.trim().is_empty()) {
+            report(value, key, "is empty".to_owned(), "write one, or remove the exception");
+        }
+        let reason = reason.as_str().to_owned();
+        resolved.push(Exception { name, rules, condition, reason, expires });
+    }
+    if problems.is_empty() { Ok(resolved) } else { Err(ConfigError::Invalid(problems)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The configuration file as it is written: each key, its default and its meaning.
+//!
+//! The doc comments here are what `ldsentry config schema` and docs/config.md say to users.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::value::{Date, FileMode, RingBytes, RuleSource, Span};
+
+/// Configuration of ldsentry. Relative paths are relative to the directory of the configuration file.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Options {
+    pub(super) sensor: SensorOptions,
+    pub(super) rules: RulesOptions,
+    pub(super) exceptions: Vec<ExceptionOptions>,
+    pub(super) output: OutputOptions,
+    pub(super) log: LogOptions,
+}
+
+/// How the kernel is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SensorOptions {
+    /// What delivers the events.
+    pub source: Source,
+    /// How eBPF programs are attached to the kernel's functions.
+    pub attach: Attach,
+    /// File with the kernel's type information (BTF), for kernels that have no `/sys/kernel/btf/vmlinux`.
+    #[schemars(with = "PathBuf")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub btf: Option<PathBuf>,
+    /// Size of the ring buffer between kernel and daemon, a power of two. What does not fit is lost, and
+    /// counted in `ldsentry_events_lost_total`.
+    pub ring_bytes: RingBytes,
+    /// How long an event waits for the kernel to say whether its operation succeeded; after that its
+    /// `event.outcome` is `unknown`.
+    pub outcome_timeout: Span,
+}
+
+impl Default for SensorOptions {
+    fn default() -> Self {
+        Self {
+            source: Source::Auto,
+            attach: Attach::Auto,
+            btf: None,
+            ring_bytes: RingBytes::DEFAULT,
+            outcome_timeout: Span::from_secs(1),
+        }
+    }
+}
+
+/// What delivers the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The best that this host has.
+    Auto,
+    /// eBPF programs.
+    Ebpf,
+}
+
+/// How eBPF programs are attached to the kernel's functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// fentry where it works, else kprobe.
+    Auto,
+    /// fentry: the cheapest; needs BTF and a BPF trampoline.
+    Fentry,
+    /// kprobe: works on more kernels.
+    Kprobe,
+}
+
+/// Which rules are loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesOptions {
+    /// Directories of rule files; `"builtin"` stands for the rules in the binary.
+    pub dirs: Vec<RuleSource>,
+}
+
+impl Default for RulesOptions {
+    fn default() -> Self {
+        Self { dirs: vec![RuleSource::Builtin] }
+    }
+}
+
+/// An exception: what a rule would alert on, but here is known to be fine.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExceptionOptions {
+    /// Name of the exception, unique; counters and logs show it.
+    #[schemars(with = "String")]
+    pub(super) name: Spanned<String>,
+    /// Ids or names of the rules that it holds for.
+    #[schemars(with = "Vec<String>")]
+    pub(super) rules: Vec<Spanned<String>>,
+    /// EQL condition on the event, as it would stand after `where`.
+    #[schemars(with = "String")]
+    pub(super) condition: Spanned<String>,
+    /// Why this is fine, for whoever reads it next year.
+    #[schemars(with = "String")]
+    pub(super) reason: Spanned<String>,
+    /// Last day on which it holds (UTC). Without it, it holds until it is removed.
+    #[serde(default)]
+    #[schemars(with = "Date")]
+    pub(super) expires: Option<Date>,
+}
+
+/// Where alerts go. Several outputs can be on at once; a slow or dead one delays no other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputOptions {
+    /// Standard output.
+    pub stdout: StdoutOptions,
+    /// A file of NDJSON, one alert a line. On if the section is there.
+    #[schemars(with = "FileOptions")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileOptions>,
+}
+
+/// Standard output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StdoutOptions {
+    /// Whether alerts are printed.
+    pub enabled: bool,
+    /// How alerts look.
+    pub format: Format,
+}
+
+impl Default for StdoutOptions {
+    fn default() -> Self {
+        Self { enabled: true, format: Format::Auto }
+    }
+}
+
+/// How alerts look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Pretty on a terminal, else NDJSON.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON document a line.
+    Ndjson,
+}
+
+/// A file of NDJSON, one alert a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileOptions {
+    /// The file; its directory must exist. It may be renamed or truncated by logrotate at any time.
+    pub path: PathBuf,
+    /// Permissions of the file if it has to be created.
+    #[serde(default = "private")]
+    pub mode: FileMode,
+}
+
+fn private() -> FileMode {
+    FileMode::PRIVATE
+}
+
+/// What the daemon says about itself, on standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogOptions {
+    /// The least severe messages that are shown. The environment variable `LDSENTRY_LOG` overrides it.
+    pub level: Level,
+    /// How messages look.
+    pub format: LogFormat,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { level: Level::Info, format: LogFormat::Text }
+    }
+}
+
+/// Severity of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the levels' usual names")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// As `LDSENTRY_LOG` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How messages look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line of text.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
