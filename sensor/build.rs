@@ -1,3 +1,30 @@
 //! Builds the eBPF programs and puts their object file where `kernel` embeds it.
 
-fn main() {}
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use aya_build::{Package, Toolchain, build_ebpf};
+
+/// The name under which `cargo xtask setup` links a toolchain that has `core` for BPF, where rustup has none.
+const LINKED_TOOLCHAIN: &str = "ldsentry-ebpf";
+
+fn main() -> Result<()> {
+    println!("cargo:rerun-if-changed=../sensor-common/src");
+    let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../sensor-ebpf");
+    let package = Package { name: "sensor-ebpf", root_dir, ..Package::default() };
+    let toolchain = if has_linked_toolchain() {
+        // The prebuilt `core` belongs to a stable compiler; aya-ebpf needs unstable features all the same. The crate's
+        // name is not enough: that would ask for build-std.
+        // SAFETY: a build script has one thread.
+        unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf,sensor_ebpf") };
+        Toolchain::Custom(LINKED_TOOLCHAIN)
+    } else {
+        Toolchain::Nightly
+    };
+    build_ebpf([package], toolchain).context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")
+}
+
+fn has_linked_toolchain() -> bool {
+    let list = Command::new("rustup").args(["toolchain", "list"]).output();
+    list.is_ok_and(|list| String::from_utf8_lossy(&list.stdout).lines().any(|line| line.starts_with(LINKED_TOOLCHAIN)))
+}

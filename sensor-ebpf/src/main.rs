@@ -1,8 +1,32 @@
+//! The programs that run in the kernel.
+//!
+//! Two hooks see what is about to happen (`create`, `rename`), and two more whether it did. Each exists for fentry and
+//! for kprobe; what differs between those is in `read`. The way of an event through the files: a hook, `filter`,
+//! then `event`, which collects into a `record` what `path`, `mounts` and `task` find.
 #![no_std]
+#![expect(unstable_features, reason = "inline assembly for BPF is unstable")]
+#![feature(asm_experimental_arch)]
 #![no_main]
-//! The eBPF programs.
 
+mod create;
+mod event;
+mod filter;
+mod kernel;
+mod maps;
+mod mounts;
+mod path;
+mod read;
+mod record;
+mod rename;
+mod task;
+
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses a program that could come here.
     loop {}
 }
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

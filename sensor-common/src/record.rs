@@ -1,0 +1,232 @@
+//! The records that the kernel programs put into the ring.
+//!
+//! An [`Event`] is followed by sections, each a [`Section`] and its bytes, padded to eight. The other records have a
+//! fixed length. Integers are in the host's byte order: kernel and daemon share the machine.
+
+#[cfg(feature = "user")]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Version of everything in this crate that both sides must agree on.
+pub const ABI: u8 = 1;
+
+/// A file is about to be created, or an existing one opened with `O_CREAT`: an [`Event`].
+pub const KIND_CREATE: u8 = 1;
+/// A rename is about to be done: an [`Event`].
+pub const KIND_RENAME: u8 = 2;
+/// A new inode was made for a name: a [`Made`].
+pub const KIND_MADE: u8 = 3;
+/// A rename has ended: a [`Renamed`].
+pub const KIND_RENAMED: u8 = 4;
+
+/// The hook ran below `open`, whose mount is known: the first path is exact.
+pub const FLAG_VIA_OPEN: u16 = 1;
+/// Nobody will report the outcome of this rename.
+pub const FLAG_UNTRACKED: u16 = 1 << 1;
+/// The file system has more mounts than were looked at: a path may be missing.
+pub const FLAG_MORE_MOUNTS: u16 = 1 << 2;
+/// There was no room for all sections.
+pub const FLAG_CUT: u16 = 1 << 3;
+
+/// What every record begins with.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Header {
+    /// Bytes of the whole record, this header included.
+    pub length: u32,
+    /// `KIND_*`.
+    pub kind: u8,
+    /// [`ABI`].
+    pub abi: u8,
+    /// `FLAG_*`.
+    pub flags: u16,
+    /// Boot clock, nanoseconds.
+    pub time_ns: u64,
+    /// The CPU's count of events.
+    pub sequence: u64,
+    /// Process id in the upper half, thread id in the lower.
+    pub pid_tgid: u64,
+    /// The CPU.
+    pub cpu: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A hook that runs before the operation is done.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Event {
+    /// What every record begins with.
+    pub header: Header,
+    /// With `name`, what [`Made`] repeats: identity of the parent directory.
+    pub parent: u64,
+    /// Hash and length of the name.
+    pub name: u64,
+    /// Rename: inode number of what is renamed, else 0.
+    pub inode: u64,
+    /// Magic number of the file system.
+    pub fs_magic: u64,
+    /// Effective capabilities.
+    pub capabilities: u64,
+    /// cgroup (v2) id.
+    pub cgroup: u64,
+    /// Start of the process, boot clock.
+    pub start_ns: u64,
+    /// Device number of the file system, as the kernel encodes it: major above bit 20.
+    pub device: u32,
+    /// Flags of the rename.
+    pub operation_flags: u32,
+    /// `st_mode`: of what is renamed, or asked for by the creation.
+    pub mode: u32,
+    /// Effective user.
+    pub uid: u32,
+    /// Effective group.
+    pub gid: u32,
+    /// `loginuid`, or all ones.
+    pub login_uid: u32,
+    /// Audit session, or all ones.
+    pub session_id: u32,
+    /// Inode number of the mount namespace.
+    pub mount_namespace: u32,
+    /// Inode number of the pid namespace.
+    pub pid_namespace: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Name of the thread.
+    pub comm: [u8; 16],
+    /// The file that the process runs.
+    pub executable: Executable,
+}
+
+/// Facts about the file that a process runs.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Executable {
+    /// Inode number.
+    pub inode: u64,
+    /// Magic number of its file system.
+    pub fs_magic: u64,
+    /// Device number.
+    pub device: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Hard links.
+    pub links: u32,
+    /// `EXECUTABLE_*`.
+    pub flags: u32,
+}
+
+/// There is a file.
+pub const EXECUTABLE_FILE: u32 = 1;
+/// A kernel thread: there is none.
+pub const EXECUTABLE_KERNEL_THREAD: u32 = 1 << 1;
+/// Its directory entry is gone.
+pub const EXECUTABLE_UNHASHED: u32 = 1 << 2;
+
+/// A new inode was given its security attributes, on its way to a name.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Made {
+    /// What every record begins with; its sequence is not an event's.
+    pub header: Header,
+    /// As in the [`Event`].
+    pub parent: u64,
+    /// As in the [`Event`].
+    pub name: u64,
+    /// Inode number, 0 if it is another file system's (an overlay's upper layer).
+    pub inode: u64,
+}
+
+/// A rename returned.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Renamed {
+    /// What every record begins with; its sequence is not an event's.
+    pub header: Header,
+    /// `time_ns` of the event.
+    pub event_time_ns: u64,
+    /// `sequence` of the event.
+    pub event_sequence: u64,
+    /// `cpu` of the event.
+    pub event_cpu: u32,
+    /// 0, or a negative errno.
+    pub result: i32,
+}
+
+/// Head of a section behind an [`Event`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Section {
+    /// Bytes of the content, this head and the padding not included.
+    pub length: u32,
+    /// `SECTION_*`.
+    pub kind: u8,
+    /// Paths: `VIEW_*`.
+    pub view: u8,
+    /// `SECTION_FLAG_*`.
+    pub flags: u16,
+}
+
+/// Path of the entry (renames: the new one): its components, each ended by NUL, the last component of the path first.
+pub const SECTION_PATH: u8 = 1;
+/// Renames: the old path.
+pub const SECTION_ORIGINAL_PATH: u8 = 2;
+/// Path of the process's root directory, present only where it is not the root of its mount namespace.
+pub const SECTION_ROOT: u8 = 3;
+/// Path of the executable.
+pub const SECTION_EXECUTABLE: u8 = 4;
+/// Arguments, each ended by NUL.
+pub const SECTION_ARGUMENTS: u8 = 5;
+/// A parent, the nearest first: an [`Ancestor`] and the path of its executable.
+pub const SECTION_ANCESTOR: u8 = 6;
+/// Name of the file system's type.
+pub const SECTION_FILE_SYSTEM: u8 = 7;
+
+/// In the mount namespace of the process.
+pub const VIEW_PROCESS: u8 = 0;
+/// In the mount namespace of the host.
+pub const VIEW_HOST: u8 = 1;
+/// In another mount namespace.
+pub const VIEW_OTHER: u8 = 2;
+
+/// The content is not all: what comes last is missing.
+pub const SECTION_FLAG_TRUNCATED: u16 = 1;
+
+/// A process above the one that acted.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Ancestor {
+    /// Start, boot clock.
+    pub start_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Name of the thread.
+    pub comm: [u8; 16],
+    /// The file that it runs.
+    pub executable: Executable,
+}
+
+/// No record is longer.
+pub const MAX_LENGTH: usize = 1 << 15;
+
+const _: () = {
+    assert!(size_of::<Header>() == 40);
+    assert!(size_of::<Event>() == 40 + 56 + 40 + 16 + 40);
+    assert!(size_of::<Executable>() == 40);
+    assert!(size_of::<Made>() == 64);
+    assert!(size_of::<Renamed>() == 64);
+    assert!(size_of::<Section>() == 8);
+    assert!(size_of::<Ancestor>() == 72);
+};

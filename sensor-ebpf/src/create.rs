@@ -1,0 +1,106 @@
+//! Files that come to exist: `security_inode_create` before it is done, and `security_inode_init_security`, which file
+//! systems call for a new inode only. `open` with `O_CREAT` runs the first also for a file that exists, and may run it
+//! before it has looked: that the second follows is what tells a creation.
+
+use aya_ebpf::macros::{fentry, kprobe};
+use aya_ebpf::programs::{FEntryContext, ProbeContext};
+use sensor_common::counters::OUTCOMES_LOST;
+use sensor_common::record::{FLAG_VIA_OPEN, KIND_CREATE, KIND_MADE, Made};
+
+use crate::event::{self, Operation};
+use crate::filter;
+use crate::kernel::{Dentry, Inode, Mount, Name, Task};
+use crate::maps::{EVENTS, count};
+use crate::read::{Probed, Read, Typed};
+use crate::record::Record;
+
+const SCRATCH_SLOT: u32 = 0;
+
+#[fentry(function = "security_inode_create")]
+pub fn inode_create(ctx: FEntryContext) -> u32 {
+    create::<Typed>(Inode(ctx.arg(0)), Dentry(ctx.arg(1)), ctx.arg(2))
+}
+
+#[kprobe(function = "security_inode_create")]
+pub fn inode_create_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(directory), Some(entry), Some(mode)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) else { return 0 };
+    create::<Probed>(Inode(directory), Dentry(entry), mode)
+}
+
+#[fentry(function = "security_inode_init_security")]
+pub fn inode_made(ctx: FEntryContext) -> u32 {
+    made::<Typed>(Inode(ctx.arg(0)), Inode(ctx.arg(1)), Name(ctx.arg(2)))
+}
+
+#[kprobe(function = "security_inode_init_security")]
+pub fn inode_made_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(inode), Some(directory), Some(name)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) else { return 0 };
+    made::<Probed>(Inode(inode), Inode(directory), Name(name))
+}
+
+#[inline(always)]
+fn create<R: Read>(directory: Inode, entry: Dentry, mode: u32) -> u32 {
+    if filter::passes::<R>(entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>()) {
+        report(directory.0, entry.0, mode);
+    }
+    0
+}
+
+#[inline(never)]
+fn report(directory: *const u8, entry: *const u8, mode: u32) {
+    let (directory, entry) = (Inode(directory), Dentry(entry));
+    let current = Task(Probed::current());
+    let lookup = current.nameidata::<Probed>();
+    let mut operation = Operation {
+        kind: KIND_CREATE,
+        flags: 0,
+        entry,
+        original: Dentry(core::ptr::null()),
+        exact: Mount(core::ptr::null()),
+        name: entry.name_hash_len::<Probed>(),
+        mode: mode & 0xffff,
+        operation_flags: 0,
+    };
+    if !lookup.is_null() {
+        // A creation in another directory than the one that is opened in: an overlay file system's own, in its upper
+        // layer. The one to report is the one that was asked for.
+        if lookup.dentry::<Probed>().inode::<Probed>() != directory {
+            return;
+        }
+        operation.flags = FLAG_VIA_OPEN;
+        operation.exact = lookup.vfsmount::<Probed>().mount();
+        operation.name = lookup.last_hash_len::<Probed>();
+    }
+    let Some(mut record) = Record::new(SCRATCH_SLOT) else { return };
+    event::begin(&mut record, &operation, current);
+    event::complete(&mut record, &operation, current);
+    record.send();
+}
+
+#[inline(always)]
+fn made<R: Read>(inode: Inode, directory: Inode, name: Name) -> u32 {
+    let lookup = Task(R::current()).nameidata::<R>();
+    if lookup.is_null() {
+        let parent = directory.directory_entry();
+        if !parent.is_null() && filter::passes::<Probed>(name.length::<R>(), || name.text::<R>(), parent) {
+            report_made(parent.0, name.hash_len::<Probed>(), inode.number::<Probed>());
+        }
+        return 0;
+    }
+    let parent = lookup.dentry::<R>();
+    if filter::passes::<R>(lookup.last_len::<R>(), || lookup.last_name::<R>(), parent) {
+        let same = parent.inode::<Probed>() == directory;
+        let number = if same { inode.number::<Probed>() } else { 0 };
+        report_made(parent.0, lookup.last_hash_len::<Probed>(), number);
+    }
+    0
+}
+
+#[inline(never)]
+fn report_made(parent: *const u8, name: u64, inode: u64) {
+    let header = event::header(KIND_MADE, 0, size_of::<Made>() as u32, 0);
+    let made = Made { header, parent: parent as u64, name, inode };
+    if EVENTS.output::<Made>(&made, 0).is_err() {
+        count(OUTCOMES_LOST);
+    }
+}

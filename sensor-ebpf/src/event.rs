@@ -1,0 +1,95 @@
+//! An event from the moment that it passed the filter: everything about it is collected here, because nothing of it
+//! can be relied on later.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
+use sensor_common::counters::PASSED;
+use sensor_common::record::{
+    ABI, Event, Header, KIND_CREATE, KIND_RENAME, SECTION_FILE_SYSTEM, SECTION_ORIGINAL_PATH, SECTION_PATH,
+};
+
+use crate::kernel::{Dentry, Mount, Task};
+use crate::maps::count;
+use crate::read::Probed;
+use crate::record::{MAX_MOUNTS, Record};
+use crate::{mounts, path, task};
+
+/// What the hooks know.
+pub struct Operation {
+    pub kind: u8,
+    pub flags: u16,
+    pub entry: Dentry,
+    /// Renames: the entry that is renamed.
+    pub original: Dentry,
+    /// The mount that was used, if it is known.
+    pub exact: Mount,
+    pub name: u64,
+    pub mode: u32,
+    pub operation_flags: u32,
+}
+
+/// What every record begins with.
+#[inline(always)]
+pub fn header(kind: u8, flags: u16, length: u32, sequence: u64) -> Header {
+    // SAFETY: helpers without conditions.
+    let (time_ns, cpu) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_smp_processor_id()) };
+    Header {
+        length,
+        kind,
+        abi: ABI,
+        flags,
+        time_ns,
+        sequence,
+        pid_tgid: bpf_get_current_pid_tgid(),
+        cpu,
+        reserved: 0,
+    }
+}
+
+/// Fills in the part of the event that has a fixed length.
+#[inline(always)]
+pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
+    let parent = operation.entry.parent::<Probed>();
+    let sb = operation.entry.super_block::<Probed>();
+    let inode = operation.original.inode::<Probed>();
+    let header = header(operation.kind, operation.flags, size_of::<Event>() as u32, count(PASSED));
+    let event = record.event();
+    event.header = header;
+    event.parent = parent.0 as u64;
+    event.name = operation.name;
+    event.inode = inode.number::<Probed>();
+    event.fs_magic = sb.magic::<Probed>();
+    event.device = sb.device::<Probed>();
+    event.operation_flags = operation.operation_flags;
+    event.mode = if operation.kind == KIND_RENAME { u32::from(inode.mode::<Probed>()) } else { operation.mode };
+    event.reserved = 0;
+    task::describe(record, current);
+}
+
+/// Adds the texts: first what decides whether a rule matches, last what is only good to know.
+#[inline(always)]
+pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
+    let own = current.nsproxy::<Probed>().mount_namespace::<Probed>();
+    let found = mounts::find(record, operation.entry, own, operation.exact);
+    paths(record, operation, 0, found);
+    task::write(record, current);
+    for index in 1..MAX_MOUNTS {
+        paths(record, operation, index, found);
+    }
+    let file_system = operation.entry.super_block::<Probed>().file_system::<Probed>().name::<Probed>();
+    record.section(SECTION_FILE_SYSTEM, 0, |record, at| task::short_text(record, at, file_system));
+    task::write_ancestors(record, current);
+}
+
+/// The paths in the view of one mount. Without any mount there is still the path within the file system.
+#[inline(always)]
+fn paths(record: &mut Record, operation: &Operation, index: u32, found: u32) {
+    if index >= found {
+        return;
+    }
+    let (mount, view) = mounts::noted(record, index);
+    record.section(SECTION_PATH, view, |record, at| path::write(record, at, mount, operation.entry));
+    if operation.kind != KIND_CREATE {
+        record.section(SECTION_ORIGINAL_PATH, view, |record, at| path::write(record, at, mount, operation.original));
+    }
+}

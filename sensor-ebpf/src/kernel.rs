@@ -1,0 +1,201 @@
+//! Kernel structures, each as its address and the members that are read.
+
+use crate::read::{Probed, Read, offset};
+
+macro_rules! structures {
+    ($($(#[$doc:meta])* $name:ident { $($member:ident: $type:ty = $offset:ident,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, PartialEq, Eq)]
+            pub struct $name(pub *const u8);
+
+            impl $name {
+                #[allow(dead_code, reason = "not every structure is asked")]
+                #[inline(always)]
+                pub fn is_null(self) -> bool {
+                    self.0.is_null()
+                }
+
+                $(
+                    #[inline(always)]
+                    pub fn $member<R: Read>(self) -> <$type as Member>::Out {
+                        <$type as Member>::wrap(R::read(self.0, offset!($offset)))
+                    }
+                )*
+            }
+
+            impl Member for $name {
+                type Raw = *const u8;
+                type Out = Self;
+                #[inline(always)]
+                fn wrap(raw: *const u8) -> Self {
+                    Self(raw)
+                }
+            }
+        )*
+    };
+}
+
+/// A type that a member can have.
+pub trait Member {
+    type Raw;
+    type Out;
+    fn wrap(raw: Self::Raw) -> Self::Out;
+}
+
+macro_rules! plain {
+    ($($type:ty)*) => { $(
+        impl Member for $type {
+            type Raw = Self;
+            type Out = Self;
+            #[inline(always)]
+            fn wrap(raw: Self) -> Self {
+                raw
+            }
+        }
+    )* };
+}
+plain! { u16 u32 u64 }
+
+/// An address of bytes.
+pub struct Bytes;
+
+impl Member for Bytes {
+    type Raw = *const u8;
+    type Out = *const u8;
+    #[inline(always)]
+    fn wrap(raw: *const u8) -> *const u8 {
+        raw
+    }
+}
+
+structures! {
+    /// A directory entry.
+    Dentry {
+        parent: Dentry = dentry_parent,
+        name_len: u32 = dentry_name_len,
+        name_hash_len: u64 = dentry_name_hash_len,
+        name: Bytes = dentry_name,
+        inode: Inode = dentry_inode,
+        super_block: SuperBlock = dentry_sb,
+        hash_link: u64 = dentry_unhashed,
+    }
+    Inode {
+        mode: u16 = inode_mode,
+        number: u64 = inode_ino,
+        uid: u32 = inode_uid,
+        gid: u32 = inode_gid,
+        links: u32 = inode_nlink,
+        super_block: SuperBlock = inode_sb,
+        first_alias: Bytes = inode_aliases,
+    }
+    SuperBlock {
+        device: u32 = sb_dev,
+        magic: u64 = sb_magic,
+        root: Dentry = sb_root,
+        first_mount: Bytes = sb_mounts,
+        file_system: FileSystem = sb_type,
+    }
+    /// The type of a file system.
+    FileSystem {
+        name: Bytes = file_system_name,
+    }
+    /// `struct mount`, which holds a `struct vfsmount`.
+    Mount {
+        parent: Mount = mount_parent,
+        mountpoint: Dentry = mount_mountpoint,
+        namespace: MountNamespace = mount_namespace,
+    }
+    MountNamespace {
+        number: u32 = mnt_namespace_inum,
+    }
+    PidNamespace {
+        number: u32 = pid_namespace_inum,
+    }
+    Pid {
+        level: u32 = pid_level,
+    }
+    Task {
+        flags: u32 = task_flags,
+        mm: Mm = task_mm,
+        tgid: u32 = task_tgid,
+        leader: Task = task_leader,
+        parent: Task = task_parent,
+        start_ns: u64 = task_start,
+        fs: Fs = task_fs,
+        nsproxy: NsProxy = task_nsproxy,
+        cred: Cred = task_cred,
+        pid: Pid = task_pid,
+        nameidata: NameiData = task_nameidata,
+    }
+    Cred {
+        capabilities: u64 = cred_capabilities,
+    }
+    /// Memory of a process.
+    Mm {
+        executable: File = mm_exe_file,
+        arguments: u64 = mm_arg_start,
+        arguments_end: u64 = mm_arg_end,
+    }
+    /// An open file.
+    File {
+        vfsmount: VfsMount = file_mount,
+        dentry: Dentry = file_dentry,
+    }
+    VfsMount {
+        root: Dentry = vfsmount_root,
+    }
+    /// Root and working directory of a process.
+    Fs {
+        root_mount: VfsMount = fs_root_mount,
+        root_dentry: Dentry = fs_root_dentry,
+    }
+    NsProxy {
+        mount_namespace: MountNamespace = nsproxy_mount_namespace,
+    }
+    /// A name, its length and its hash.
+    Name {
+        length: u32 = qstr_len,
+        hash_len: u64 = qstr_hash_len,
+        text: Bytes = qstr_name,
+    }
+    /// What a rename is about.
+    RenameData {
+        old_dentry: Dentry = renamedata_old_dentry,
+    }
+    /// The state of a path lookup; a task has one while it opens a file.
+    NameiData {
+        vfsmount: VfsMount = nameidata_mount,
+        dentry: Dentry = nameidata_dentry,
+        last_len: u32 = nameidata_last_len,
+        last_hash_len: u64 = nameidata_last_hash_len,
+        last_name: Bytes = nameidata_last_name,
+    }
+}
+
+impl VfsMount {
+    /// The mount around it.
+    #[inline(always)]
+    pub fn mount(self) -> Mount {
+        Mount(self.0.wrapping_sub(offset!(mount_vfsmount) as usize))
+    }
+}
+
+impl Mount {
+    #[inline(always)]
+    pub fn root(self) -> Dentry {
+        VfsMount(self.0.wrapping_add(offset!(mount_vfsmount) as usize)).root::<Probed>()
+    }
+}
+
+impl Inode {
+    /// The entry of a directory: it has one at most.
+    #[inline(always)]
+    pub fn directory_entry(self) -> Dentry {
+        let alias = self.first_alias::<Probed>();
+        if alias.is_null() {
+            return Dentry(alias);
+        }
+        Dentry(alias.wrapping_sub(offset!(dentry_alias) as usize))
+    }
+}

@@ -1,0 +1,59 @@
+//! What the programs share with the daemon and with one another.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use sensor_common::{counters, filter};
+
+use crate::record::Scratch;
+
+/// Records, in the order in which they were begun. The daemon sets the size.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// `sensor_common::counters`.
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
+
+/// The filter's lengths, one entry.
+#[map]
+pub static LENGTHS: Array<filter::Lengths> = Array::with_max_entries(1, 0);
+
+/// The filter's names.
+#[map]
+pub static NAMES: HashMap<filter::Key, u8> = HashMap::with_max_entries(16384, 1);
+
+/// Where records are put together: one for each program that can preempt another on the same CPU.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// Watched renames under way, by thread.
+#[map]
+pub static RENAMES: HashMap<u64, Pending> = HashMap::with_max_entries(1024, 0);
+
+/// A rename between its hook and its end.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Pending {
+    /// Identity of the event.
+    pub time_ns: u64,
+    pub sequence: u64,
+    /// What tells the end of this rename from that of one inside it (an overlay's upper layer): see `rename`.
+    pub mark: u64,
+    /// Super block of the outer rename.
+    pub sb: u64,
+    pub cpu: u32,
+    pub overlay: u32,
+}
+
+/// Adds one to a counter of this CPU and gives the value before.
+#[inline(always)]
+pub fn count(counter: u32) -> u64 {
+    let Some(slot) = COUNTERS.get_ptr_mut(counter) else { return 0 };
+    // SAFETY: the slot belongs to this CPU; a program that preempts this one can lose one of two additions to the
+    // statistics, and sequence numbers are told apart by the event's time.
+    unsafe {
+        let before = *slot;
+        *slot = before + 1;
+        before
+    }
+}

@@ -1,0 +1,116 @@
+//! The mounts through which an entry can be reached. The hooks are not told which one was used, but a file system
+//! knows all of its mounts.
+
+use sensor_common::record::{FLAG_MORE_MOUNTS, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS};
+
+use crate::kernel::{Dentry, Mount, MountNamespace};
+use crate::read::{Probed, host_mount_namespace, offset, probe};
+use crate::record::{MAX_MOUNTS, Record};
+
+/// Mounts of a file system that are looked at.
+const MAX_LIST: u32 = 128;
+/// Directories above an entry among which the root of a bind mount is sought.
+const MAX_DEPTH: u32 = 32;
+
+/// Notes the mounts that lead to an entry and gives their number. `exact` (or null) is the one that was used.
+#[inline(always)]
+pub fn find(record: &mut Record, entry: Dentry, own: MountNamespace, exact: Mount) -> u32 {
+    let mut found = 0;
+    if !exact.is_null() {
+        note(record, 0, exact, view(exact.namespace::<Probed>(), own));
+        found = 1;
+    }
+    let (found, more) = list(record, entry, own, exact, found);
+    if more {
+        record.event().header.flags |= FLAG_MORE_MOUNTS;
+    }
+    found
+}
+
+#[inline(always)]
+fn list(record: &mut Record, entry: Dentry, own: MountNamespace, exact: Mount, found: u32) -> (u32, bool) {
+    let sb = entry.super_block::<Probed>();
+    let root = sb.root::<Probed>();
+    let head = sb.0.wrapping_add(offset!(sb_mounts) as usize);
+    let mut link = sb.first_mount::<Probed>();
+    let mut found = found;
+    // One view from another namespace is enough, and none where the mount is known.
+    let mut others = u32::from(!exact.is_null());
+    for _ in 0..MAX_LIST {
+        if link == head || link.is_null() {
+            return (found, false);
+        }
+        let mount = Mount(link.wrapping_sub(offset!(mount_instance) as usize));
+        link = probe(link);
+        let namespace = mount.namespace::<Probed>();
+        // Not mounted anywhere, or one that the kernel keeps to itself (an overlay's layers): an error for a pointer.
+        if mount == exact || namespace.is_null() || namespace.0 as usize >= usize::MAX - 4095 {
+            continue;
+        }
+        let view = view(namespace, own);
+        if view == VIEW_OTHER && others != 0 {
+            continue;
+        }
+        let top = mount.root();
+        if top != root && !is_below(entry.0, top.0) {
+            continue;
+        }
+        if found >= MAX_MOUNTS {
+            return (found, true);
+        }
+        others += u32::from(view == VIEW_OTHER);
+        note(record, found, mount, view);
+        found += 1;
+    }
+    (found, true)
+}
+
+#[inline(always)]
+fn view(namespace: MountNamespace, own: MountNamespace) -> u8 {
+    if namespace == own {
+        VIEW_PROCESS
+    } else if namespace.number::<Probed>() == host_mount_namespace() {
+        VIEW_HOST
+    } else {
+        VIEW_OTHER
+    }
+}
+
+#[inline(always)]
+fn note(record: &mut Record, index: u32, mount: Mount, view: u8) {
+    let index = (index & (MAX_MOUNTS - 1)) as usize;
+    // SAFETY: the index is within both arrays, and the scratch belongs to this program on this CPU.
+    unsafe {
+        (&raw mut (*record.scratch).mounts).cast::<u64>().add(index).write(mount.0 as u64);
+        (&raw mut (*record.scratch).views).cast::<u8>().add(index).write(view);
+    }
+}
+
+/// The mount that was noted and its view.
+#[inline(always)]
+pub fn noted(record: &Record, index: u32) -> (Mount, u8) {
+    let index = (index & (MAX_MOUNTS - 1)) as usize;
+    // SAFETY: as in `note`.
+    unsafe {
+        let mount = (&raw const (*record.scratch).mounts).cast::<u64>().add(index).read();
+        let view = (&raw const (*record.scratch).views).cast::<u8>().add(index).read();
+        (Mount(mount as *const u8), view)
+    }
+}
+
+#[inline(never)]
+fn is_below(entry: *const u8, top: *const u8) -> bool {
+    let mut dentry = Dentry(entry);
+    for _ in 0..MAX_DEPTH {
+        let parent = dentry.parent::<Probed>();
+        if parent.0 == top {
+            return true;
+        }
+        if parent == dentry || parent.is_null() {
+            return false;
+        }
+        dentry = parent;
+    }
+    // Too deep to tell: a path too many is better than one too few.
+    true
+}

@@ -1,0 +1,56 @@
+//! Paths, from an entry to the root of a mount namespace.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+
+use crate::kernel::{Dentry, Mount};
+use crate::read::Probed;
+use crate::record::{LIMIT, Record, Scratch, Written};
+
+/// Components and mounts on the way that are followed.
+const MAX_STEPS: u32 = 64;
+/// A path longer than that is cut off: no path that is given to a system call is.
+const MAX_BYTES: u32 = 4096;
+/// `NAME_MAX` and the NUL.
+const MAX_NAME: u32 = 256;
+
+/// Writes the components of a path, the last one first, each ended by NUL.
+#[inline(always)]
+pub fn write(record: &Record, position: u32, mount: Mount, dentry: Dentry) -> Written {
+    let written = walk(record.scratch, position, mount.0, dentry.0);
+    Written { end: written as u32, complete: written >> 32 != 0 }
+}
+
+/// The end in the lower half, in the upper half not zero if the root was reached. A function of its own, so that the
+/// program's size stays small.
+#[inline(never)]
+fn walk(scratch: *mut Scratch, start: u32, mount: *const u8, dentry: *const u8) -> u64 {
+    let record = Record { scratch, position: 0 };
+    let (mut mount, mut dentry) = (Mount(mount), Dentry(dentry));
+    let mut position = start;
+    for _ in 0..MAX_STEPS {
+        let parent = dentry.parent::<Probed>();
+        if dentry == mount.root() {
+            let above = mount.parent::<Probed>();
+            if above == mount {
+                return u64::from(position) | 1 << 32;
+            }
+            dentry = mount.mountpoint::<Probed>();
+            mount = above;
+            continue;
+        }
+        let target = record.at(position);
+        // SAFETY: behind every position below the limit there is room for a name, and the helper checks the source.
+        let length = unsafe { bpf_probe_read_kernel_str(target.cast(), MAX_NAME, dentry.name::<Probed>().cast()) };
+        if length <= 0 {
+            break;
+        }
+        position = (position & (LIMIT - 1)) + (length as u32 & 0x1ff);
+        // The second: no directory above it and not the root of the mount. A memfd, or an entry that was moved out
+        // of a bind mount.
+        if position >= LIMIT || position.wrapping_sub(start) >= MAX_BYTES || parent == dentry {
+            break;
+        }
+        dentry = parent;
+    }
+    u64::from(position)
+}

@@ -1,0 +1,113 @@
+//! Putting a record together in memory of this CPU and handing it to the ring.
+
+use core::hint::black_box;
+
+use sensor_common::counters::EVENTS_LOST;
+use sensor_common::record::{Event, SECTION_FLAG_TRUNCATED, Section};
+
+use crate::maps::{EVENTS, SCRATCH, count};
+
+/// A section is begun below this position only.
+pub const LIMIT: u32 = 1 << 14;
+/// Behind the limit there is room for the longest piece that is written at once.
+pub const SLACK: u32 = 1 << 12;
+
+/// Candidates for the mount that an entry is reached through.
+pub const MAX_MOUNTS: u32 = 4;
+
+/// Memory of one CPU to put a record together.
+#[repr(C)]
+pub struct Scratch {
+    /// Mounts to try, `struct mount`.
+    pub mounts: [u64; MAX_MOUNTS as usize],
+    /// `VIEW_*` of each.
+    pub views: [u8; 8],
+    /// Copied before anything else is done with the event; followed by its sections.
+    pub event: Event,
+    sections: [u8; (LIMIT + SLACK) as usize],
+}
+
+/// A record that is being written.
+#[derive(Clone, Copy)]
+pub struct Record {
+    pub scratch: *mut Scratch,
+    /// Bytes of sections so far.
+    pub position: u32,
+}
+
+impl Record {
+    /// The scratch of this CPU. `slot`: a program that can preempt another has its own.
+    #[inline(always)]
+    pub fn new(slot: u32) -> Option<Self> {
+        Some(Self { scratch: SCRATCH.get_ptr_mut(slot)?, position: 0 })
+    }
+
+    #[inline(always)]
+    pub fn event(&mut self) -> &mut Event {
+        // SAFETY: the memory belongs to this CPU and to this program, which the kernel does not run twice at once on
+        // a CPU.
+        unsafe { &mut (*self.scratch).event }
+    }
+
+    /// An address at a position, which is kept below the limit in a way that the verifier sees at once: without the
+    /// mask behind a black box it follows every path through a loop with a range of its own.
+    #[inline(always)]
+    pub fn at(&self, position: u32) -> *mut u8 {
+        let position = black_box(position) & (LIMIT - 1);
+        // SAFETY: within `sections`.
+        unsafe { (&raw mut (*self.scratch).sections).cast::<u8>().add(position as usize) }
+    }
+
+    /// Whether a further piece can be written.
+    #[inline(always)]
+    pub fn has_room(&self) -> bool {
+        self.position < LIMIT - 256
+    }
+
+    /// Writes a section whose content `write` puts behind the head; it gets where the content begins and gives where
+    /// it ends, and whether it is all.
+    #[inline(always)]
+    pub fn section(&mut self, kind: u8, view: u8, write: impl FnOnce(&Self, u32) -> Written) {
+        if !self.has_room() {
+            self.event().header.flags |= sensor_common::record::FLAG_CUT;
+            return;
+        }
+        let start = self.position;
+        let content = start + size_of::<Section>() as u32;
+        let written = write(self, content);
+        let end = if written.end < content { content } else { written.end };
+        let flags = if written.complete { 0 } else { SECTION_FLAG_TRUNCATED };
+        let head = Section { length: end - content, kind, view, flags };
+        // SAFETY: within `sections`, which is aligned to eight as every section is.
+        unsafe { self.at(start).cast::<Section>().write(head) };
+        self.position = (end + 7) & !7;
+    }
+
+    /// Hands the record to the ring.
+    #[inline(always)]
+    pub fn send(&mut self) -> bool {
+        let position = if self.position > LIMIT + SLACK - 8 { LIMIT + SLACK - 8 } else { self.position };
+        let length = size_of::<Event>() as u32 + position;
+        self.event().header.length = length;
+        let length = black_box(length) & 0x7fff;
+        if length > size_of::<Event>() as u32 + LIMIT + SLACK {
+            return false;
+        }
+        // SAFETY: the event and the sections behind it are one piece of memory of at least this length.
+        let bytes = unsafe {
+            core::slice::from_raw_parts((&raw const (*self.scratch).event).cast::<u8>(), length as usize)
+        };
+        let sent = EVENTS.output::<[u8]>(bytes, 0).is_ok();
+        if !sent {
+            count(EVENTS_LOST);
+        }
+        sent
+    }
+}
+
+/// How far a section's content goes.
+#[derive(Clone, Copy)]
+pub struct Written {
+    pub end: u32,
+    pub complete: bool,
+}

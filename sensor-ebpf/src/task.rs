@@ -1,0 +1,172 @@
+//! Who did it.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_probe_read_user};
+use aya_ebpf::helpers::{bpf_get_current_uid_gid, bpf_probe_read_kernel};
+use sensor_common::offsets::ABSENT;
+use sensor_common::record::{
+    Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED, Executable, SECTION_ANCESTOR,
+    SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_ROOT,
+};
+
+use crate::kernel::{Mm, PidNamespace, Task};
+use crate::path;
+use crate::read::{Probed, Read, offset};
+use crate::record::{Record, SLACK, Written};
+
+/// `PF_KTHREAD`.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+/// Bytes of arguments that are kept.
+const MAX_ARGUMENTS: u32 = SLACK - 8;
+/// Parents that are named.
+const MAX_ANCESTORS: u32 = 8;
+/// `sizeof(struct upid)`: a number and a pointer.
+const UPID_SIZE: usize = 16;
+
+/// The facts that have a fixed place in the event.
+#[inline(always)]
+pub fn describe(record: &mut Record, task: Task) {
+    let ids = bpf_get_current_uid_gid();
+    // SAFETY: a helper without conditions.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    let namespace = task.nsproxy::<Probed>().mount_namespace::<Probed>().number::<Probed>();
+    let executable = executable(task);
+    let event = record.event();
+    event.uid = ids as u32;
+    event.gid = (ids >> 32) as u32;
+    event.login_uid = optional(task, offset!(task_login_uid));
+    event.session_id = optional(task, offset!(task_session_id));
+    event.capabilities = task.cred::<Probed>().capabilities::<Probed>();
+    event.cgroup = cgroup;
+    event.mount_namespace = namespace;
+    event.pid_namespace = pid_namespace(task);
+    event.start_ns = task.leader::<Probed>().start_ns::<Probed>();
+    event.comm = comm(task);
+    event.executable = executable;
+}
+
+#[inline(always)]
+fn optional(task: Task, offset: u32) -> u32 {
+    if offset == ABSENT { u32::MAX } else { Probed::read(task.0, offset) }
+}
+
+#[inline(always)]
+fn comm(task: Task) -> [u8; 16] {
+    let address = task.0.wrapping_add(offset!(task_comm) as usize).cast::<[u8; 16]>();
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(address) }.unwrap_or([0; 16])
+}
+
+/// The namespace that the task's processes live in: that of the last number of its pid.
+#[inline(always)]
+fn pid_namespace(task: Task) -> u32 {
+    let pid = task.pid::<Probed>();
+    let level = pid.level::<Probed>() as usize & 63;
+    let number = pid.0.wrapping_add(offset!(pid_numbers) as usize + level * UPID_SIZE);
+    PidNamespace(Probed::read(number, offset!(upid_ns))).number::<Probed>()
+}
+
+#[inline(always)]
+fn executable(task: Task) -> Executable {
+    let mut facts = Executable { inode: 0, fs_magic: 0, device: 0, uid: 0, gid: 0, mode: 0, links: 0, flags: 0 };
+    if task.flags::<Probed>() & KERNEL_THREAD != 0 {
+        facts.flags = EXECUTABLE_KERNEL_THREAD;
+        return facts;
+    }
+    let dentry = task.mm::<Probed>().executable::<Probed>().dentry::<Probed>();
+    let inode = dentry.inode::<Probed>();
+    if inode.is_null() {
+        return facts;
+    }
+    let sb = inode.super_block::<Probed>();
+    facts.inode = inode.number::<Probed>();
+    facts.fs_magic = sb.magic::<Probed>();
+    facts.device = sb.device::<Probed>();
+    facts.uid = inode.uid::<Probed>();
+    facts.gid = inode.gid::<Probed>();
+    facts.mode = u32::from(inode.mode::<Probed>());
+    facts.links = inode.links::<Probed>();
+    facts.flags = EXECUTABLE_FILE;
+    if dentry.hash_link::<Probed>() == 0 {
+        facts.flags |= EXECUTABLE_UNHASHED;
+    }
+    facts
+}
+
+/// Root directory, executable and arguments.
+#[inline(always)]
+pub fn write(record: &mut Record, task: Task) {
+    let fs = task.fs::<Probed>();
+    let (root_mount, root) = (fs.root_mount::<Probed>().mount(), fs.root_dentry::<Probed>());
+    record.section(SECTION_ROOT, 0, |record, at| path::write(record, at, root_mount, root));
+    let mm = task.mm::<Probed>();
+    if mm.is_null() {
+        return;
+    }
+    record.section(SECTION_EXECUTABLE, 0, |record, at| executable_path(record, at, task));
+    record.section(SECTION_ARGUMENTS, 0, |record, at| arguments(record, at, mm));
+}
+
+#[inline(always)]
+fn executable_path(record: &Record, at: u32, task: Task) -> Written {
+    let file = task.mm::<Probed>().executable::<Probed>();
+    path::write(record, at, file.vfsmount::<Probed>().mount(), file.dentry::<Probed>())
+}
+
+#[inline(always)]
+fn arguments(record: &Record, at: u32, mm: Mm) -> Written {
+    let (start, end) = (mm.arguments::<Probed>(), mm.arguments_end::<Probed>());
+    let all = end.wrapping_sub(start);
+    let length = if all > u64::from(MAX_ARGUMENTS) { MAX_ARGUMENTS } else { all as u32 };
+    let target = record.at(at);
+    // SAFETY: behind every position below the limit there is room for this many bytes, and the helper checks the
+    // source.
+    let failed = unsafe { bpf_probe_read_user(target.cast(), length, start as *const _) };
+    if failed != 0 {
+        return Written { end: at, complete: false };
+    }
+    Written { end: at + length, complete: u64::from(length) == all }
+}
+
+/// The processes above, the nearest first.
+#[inline(always)]
+pub fn write_ancestors(record: &mut Record, task: Task) {
+    let mut task = task.leader::<Probed>();
+    for _ in 0..MAX_ANCESTORS {
+        // The first process is its own parent's child: pid 0.
+        let parent = task.parent::<Probed>().leader::<Probed>();
+        if parent.is_null() || parent.tgid::<Probed>() == 0 || !record.has_room() {
+            return;
+        }
+        task = parent;
+        record.section(SECTION_ANCESTOR, 0, |record, at| ancestor(record, at, task));
+    }
+}
+
+#[inline(always)]
+fn ancestor(record: &Record, at: u32, task: Task) -> Written {
+    let facts = Ancestor {
+        start_ns: task.start_ns::<Probed>(),
+        pid: task.tgid::<Probed>(),
+        reserved: 0,
+        comm: comm(task),
+        executable: executable(task),
+    };
+    // SAFETY: behind every position below the limit there is room for this structure.
+    unsafe { record.at(at).cast::<Ancestor>().write(facts) };
+    let at = at + size_of::<Ancestor>() as u32;
+    if facts.executable.flags & EXECUTABLE_FILE == 0 {
+        return Written { end: at, complete: true };
+    }
+    executable_path(record, at, task)
+}
+
+/// A string of the kernel, at most 64 bytes.
+#[inline(always)]
+pub fn short_text(record: &Record, at: u32, text: *const u8) -> Written {
+    // SAFETY: behind every position below the limit there is room for this many bytes.
+    let length = unsafe {
+        aya_ebpf::helpers::generated::bpf_probe_read_kernel_str(record.at(at).cast(), 64, text.cast())
+    };
+    if length <= 0 { Written { end: at, complete: false } } else { Written { end: at + (length as u32 & 0x7f), complete: true } }
+}
+
