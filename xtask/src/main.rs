@@ -1,3 +1,61 @@
 //! `cargo xtask`.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::lab::{self, ScriptOptions};
+use xtask::setup;
+
+/// What cargo cannot do
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Find an eBPF toolchain and the lab's tools, and install what is missing
+    Setup,
+    /// Try things in a stock kernel under QEMU
+    #[command(subcommand)]
+    Lab(Lab),
+}
+
+#[derive(Debug, Subcommand)]
+enum Lab {
+    /// Boot a kernel, start the daemon, run a script as root; the daemon's NDJSON is all there is on standard output
+    Run {
+        #[command(flatten)]
+        options: ScriptOptions,
+        /// A shell script, or one with a `#!` line
+        script: PathBuf,
+    },
+    /// Boot a kernel, start the daemon, give a shell
+    Shell {
+        #[command(flatten)]
+        options: ScriptOptions,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(&Arguments::parse().task) {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(error) => {
+            xtask::command::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: &Task) -> Result<i32> {
+    setup::run()?;
+    match task {
+        Task::Setup => Ok(0),
+        Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),
+        Task::Lab(Lab::Shell { options }) => lab::shell(options).map(|()| 0),
+    }
+}

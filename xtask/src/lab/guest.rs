@@ -1,0 +1,183 @@
+//! One booted kernel.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use super::{Binaries, Frame, Kernel, Kind, Payload, Plan, ReadError, Series, cache, root};
+use crate::command::{program, tail};
+
+/// From power-on to the agent's first words; an emulated kernel takes 3 s on an idle machine.
+const BOOT_LIMIT: Duration = Duration::from_mins(3);
+/// The agent has limits of its own for everything it waits for, and tells when one is reached.
+const SILENCE_LIMIT: Duration = Duration::from_mins(7);
+/// Guests that run at once: each has two virtual processors, and so has the smallest machine that this is for.
+const SLOTS: usize = 2;
+
+/// What to boot.
+#[derive(Debug)]
+pub struct GuestOptions<'a> {
+    /// The kernel's series.
+    pub series: Series,
+    /// Where the agent is.
+    pub binaries: &'a Binaries,
+    /// Files for the guest.
+    pub payload: &'a Payload,
+    /// What the agent does.
+    pub plan: &'a Plan,
+}
+
+/// One booted kernel. It is gone when this is dropped.
+#[derive(Debug)]
+pub struct Guest {
+    series: Series,
+    qemu: Child,
+    /// The agent powers the guest off when this closes, so that no guest outlives who booted it.
+    _lifeline: Option<ChildStdin>,
+    frames: Receiver<Result<Frame, ReadError>>,
+    files: TempDir,
+    _slot: fs::File,
+}
+
+impl Guest {
+    /// Boots a guest, and waits until its agent answers.
+    pub fn boot(options: &GuestOptions<'_>) -> Result<Self> {
+        let slot = take_slot()?;
+        let files = tempfile::tempdir().context("making a directory for a guest")?;
+        let mut command = qemu(options, &files)?;
+        let console = format!("file:{}", files.path().join("console").display());
+        command.args(["-serial", &console, "-chardev", "stdio,id=agent,signal=off"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(fs::File::create(files.path().join("qemu"))?);
+        let mut qemu = command.spawn().context("starting qemu-system-x86_64")?;
+        let lifeline = qemu.stdin.take();
+        let stdout = qemu.stdout.take().context("QEMU has no standard output")?;
+        let frames = read_frames(stdout);
+        let guest = Self { series: options.series, qemu, _lifeline: lifeline, frames, files, _slot: slot };
+        let hello = guest.next_within(BOOT_LIMIT)?;
+        if hello.kind != Kind::Hello {
+            bail!("{}", guest.explain(&format!("began with {:?}: {}", hello.kind, hello.text())));
+        }
+        Ok(guest)
+    }
+
+    /// Boots a guest whose console is this terminal, and waits for its end.
+    pub fn shell(options: &GuestOptions<'_>) -> Result<()> {
+        let _slot = take_slot()?;
+        let files = tempfile::tempdir().context("making a directory for a guest")?;
+        let mut command = qemu(options, &files)?;
+        command.args(["-serial", "mon:stdio", "-chardev", "null,id=agent"]);
+        crate::command::run(&mut command)
+    }
+
+    /// The next frame.
+    pub fn next_frame(&self) -> Result<Frame> {
+        self.next_within(SILENCE_LIMIT)
+    }
+
+    fn next_within(&self, limit: Duration) -> Result<Frame> {
+        match self.frames.recv_timeout(limit) {
+            Ok(Ok(frame)) if frame.kind == Kind::Failed => bail!("{}", self.explain(&frame.text())),
+            Ok(Ok(frame)) => Ok(frame),
+            Ok(Err(ReadError::NotAFrame(line))) => bail!("{}", self.explain(&format!("sent `{line}`"))),
+            Ok(Err(ReadError::Io(error))) => bail!("{}", self.explain(&format!("cannot be read: {error}"))),
+            Ok(Err(ReadError::Closed)) | Err(RecvTimeoutError::Disconnected) => {
+                bail!("{}", self.explain("ended before its time"))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("{}", self.explain(&format!("said nothing for {} s", limit.as_secs())))
+            }
+        }
+    }
+
+    fn explain(&self, what: &str) -> String {
+        let read = |name: &str| {
+            let bytes = fs::read(self.files.path().join(name)).unwrap_or_default();
+            tail(String::from_utf8_lossy(&bytes).trim_end(), 30)
+        };
+        let mut message = format!("the {} guest: {what}", self.series.name());
+        for (name, text) in [("console", read("console")), ("QEMU", read("qemu"))] {
+            if !text.is_empty() {
+                message = format!("{message}\n--- {name}'s last lines:\n{text}");
+            }
+        }
+        message
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.qemu.kill().ok();
+        self.qemu.wait().ok();
+    }
+}
+
+fn qemu(options: &GuestOptions<'_>, files: &TempDir) -> Result<Command> {
+    let (kernel, root) = prepare(options.series)?;
+    let initramfs = files.path().join("initramfs");
+    options.payload.pack(&options.binaries.agent(), &kernel, options.plan, &initramfs)?;
+    let mut command = program("qemu-system-x86_64");
+    // Emulation throughout: /dev/kvm is not everywhere, and where it is it does not boot every kernel.
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+    command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&initramfs);
+    command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+    command.arg("-drive").arg(drive(&root)).args(["-device", "virtio-blk-pci,drive=root"]);
+    command.args(["-device", "virtio-serial-pci"]);
+    command.args(["-device", "virtserialport,chardev=agent,name=ldsentry.lab"]);
+    Ok(command)
+}
+
+/// Gets what a guest of this kernel needs; one at a time, since they share a cache.
+pub(super) fn prepare(series: Series) -> Result<(Kernel, PathBuf)> {
+    let lock = lock_file("prepare")?;
+    lock.lock().context("waiting for another run that prepares the lab")?;
+    Ok((Kernel::get(series)?, root::image()?))
+}
+
+fn drive(image: &std::path::Path) -> String {
+    // A comma in a value is written twice.
+    let file = image.display().to_string().replace(',', ",,");
+    format!("file={file},if=none,id=root,format=raw,snapshot=on")
+}
+
+/// Waits until one more guest may run on this machine.
+fn take_slot() -> Result<fs::File> {
+    for number in 0..SLOTS {
+        let slot = lock_file(&format!("slot-{number}"))?;
+        if slot.try_lock().is_ok() {
+            return Ok(slot);
+        }
+    }
+    let slot = lock_file(&format!("slot-{}", std::process::id() as usize % SLOTS))?;
+    slot.lock()?;
+    Ok(slot)
+}
+
+fn lock_file(name: &str) -> Result<fs::File> {
+    let directory = cache();
+    fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
+    let path = directory.join(format!("{name}.lock"));
+    fs::File::create(&path).with_context(|| format!("opening {}", path.display()))
+}
+
+fn read_frames(stdout: impl std::io::Read + Send + 'static) -> Receiver<Result<Frame, ReadError>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stream = BufReader::new(stdout);
+        loop {
+            let frame = Frame::read_from(&mut stream);
+            let last = frame.is_err();
+            if sender.send(frame).is_err() || last {
+                return;
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,66 @@
+//! The guest's root: a small Debian as an ext4 image, made once and never written to (each guest has its own overlay).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::cache;
+use crate::command::{Step, output, program};
+
+const SUITE: &str = "bookworm";
+/// Beyond Debian's minimum: what scenarios use.
+const PACKAGES: [&str; 6] = ["btrfs-progs", "e2fsprogs", "kmod", "procps", "vim-tiny", "xfsprogs"];
+const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+const SIZE: &str = "640M";
+
+/// Finds the image in the cache, or makes it.
+pub(super) fn image() -> Result<PathBuf> {
+    let image = cache().join("root.ext4");
+    let label = cache().join("root.recipe");
+    let recipe = format!("{SUITE} {PACKAGES:?} {LEFT_OUT:?} {SIZE} {MAKE_IMAGE}");
+    if image.exists() && fs::read_to_string(&label).is_ok_and(|made| made == recipe) {
+        return Ok(image);
+    }
+    let step = Step::begin("making the lab's Debian root (about a minute, once)");
+    fs::create_dir_all(cache())?;
+    fs::remove_file(&label).ok();
+    let archive = cache().join("root.tar");
+    let mut mmdebstrap = program("mmdebstrap");
+    mmdebstrap.args(["--quiet", "--variant=minbase"]).arg(format!("--include={}", PACKAGES.join(",")));
+    mmdebstrap.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
+    output(mmdebstrap.arg(SUITE).arg(&archive)).context("making a Debian root")?;
+    make_image(&archive, &image).context("making the root's ext4 image")?;
+    fs::remove_file(&archive)?;
+    fs::write(&label, recipe)?;
+    step.done();
+    Ok(image)
+}
+
+/// Unpacks the archive and makes an image of it, with the owners that it says.
+const MAKE_IMAGE: &str = r#"set -e
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+tar --extract --file "$1" --directory "$tree" --exclude './dev/*'
+mkdir -p "$tree/lab" "$tree/lib/modules" "$tree/var/lab"
+mke2fs -q -F -t ext4 -d "$tree" "$2" "$3"
+"#;
+
+fn make_image(archive: &Path, image: &Path) -> Result<()> {
+    let part = image.with_extension("part");
+    fs::remove_file(&part).ok();
+    // Only root may give files away, be it root of a user namespace.
+    let mut command = if rustix::process::geteuid().is_root() {
+        Command::new("sh")
+    } else {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-auto", "--map-root-user", "sh"]);
+        unshare
+    };
+    command.args(["-c", MAKE_IMAGE, "make-image"]).arg(archive).arg(&part).arg(SIZE);
+    command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
+    output(&mut command)?;
+    fs::rename(&part, image)?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! What cargo cannot do: set-up of the eBPF toolchain, the kernel lab, whole-program tests.
+//!
+//! `cargo xtask` is the binary of this package; the lab tests in `tests/` use the library.
+
+pub mod command;
+pub mod lab;
+pub mod setup;

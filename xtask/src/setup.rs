@@ -1,0 +1,79 @@
+//! `cargo xtask setup`: an eBPF toolchain and the lab's tools. Says nothing where nothing is to be done.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::command::{Step, find_program, output};
+
+mod ebpf;
+
+/// What the lab calls, and Debian's package for it.
+const LAB_TOOLS: [(&str, &str); 8] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("cpio", "cpio"),
+    ("depmod", "kmod"),
+    ("mke2fs", "e2fsprogs"),
+    ("xz", "xz-utils"),
+    ("strip", "binutils"),
+    ("cc", "gcc"),
+];
+
+/// Finds what is needed, and installs what is missing.
+pub fn run() -> Result<()> {
+    let ebpf = ebpf::missing()?;
+    let mut packages: Vec<&str> = LAB_TOOLS
+        .iter()
+        .filter(|(program, _)| find_program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    packages.extend(ebpf.packages());
+    if !packages.is_empty() {
+        install_packages(&packages, &ebpf)?;
+    }
+    ebpf.install()
+}
+
+/// Brings apt's lists up to date.
+pub(crate) fn refresh_package_lists() -> Result<()> {
+    if !is_root() {
+        bail!("apt's lists are empty or old: run `apt-get update` as root");
+    }
+    let step = Step::begin("updating apt's package lists");
+    output(Command::new("apt-get").args(["update", "--quiet"]))?;
+    step.done();
+    Ok(())
+}
+
+fn install_packages(packages: &[&str], ebpf: &ebpf::Missing) -> Result<()> {
+    let list = packages.join(" ");
+    if find_program("apt-get").is_none() {
+        bail!(
+            "what is missing here can only be installed on Debian. In the terms of Debian 12's packages it is:\n  \
+             {list}{}",
+            ebpf.advice()
+        );
+    }
+    if !is_root() {
+        bail!("missing: run this as root, then `cargo xtask setup` again:\n  apt-get install {list}");
+    }
+    refresh_package_lists()?;
+    let step = Step::begin(format!("installing {list}"));
+    let mut install = Command::new("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive").args([
+        "install",
+        "--yes",
+        "--quiet",
+        "--no-install-recommends",
+    ]);
+    output(install.args(packages)).with_context(|| {
+        format!("installing Debian packages; the names are those of Debian 12 (bookworm){}", ebpf.advice())
+    })?;
+    step.done();
+    Ok(())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
