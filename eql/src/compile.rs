@@ -1,9 +1,10 @@
 //! A tree to a program: types, patterns and lists are checked and made ready here.
 
 mod clauses;
+mod functions;
 
 use crate::ast::{Comparison, Constant, Expr, ExprKind, Literal, MatchOperator, Pattern};
-use crate::error::{Error, quoted};
+use crate::error::Error;
 use crate::fields::{FieldId, Fields};
 use crate::number::Number;
 use crate::program::{Constants, Node, NodeKind, Operand, Ordered, Program, Scalar, Test, constant_values};
@@ -19,7 +20,8 @@ pub(crate) fn compile(query: &Query, fields: &mut Fields) -> Result<Program, Err
             Some((fields.intern("event.category"), TextSet::of_strings([name.as_str()], Case::Sensitive)))
         }
     };
-    let mut compiler = Compiler { fields, read: category.iter().map(|(field, _)| *field).collect() };
+    let read = category.iter().map(|(field, _)| *field).collect();
+    let mut compiler = Compiler { fields, read, depth: 0, parts: 0, regexes: 0 };
     let (clauses, conjuncts) = clauses::split(query, &mut compiler)?;
     let mut read = compiler.read;
     read.sort_unstable();
@@ -61,7 +63,18 @@ impl Type {
 struct Compiler<'f> {
     fields: &'f mut Fields,
     read: Vec<FieldId>,
+    /// How many operands enclose the current one.
+    depth: usize,
+    /// How many operands the outermost one consists of so far.
+    parts: usize,
+    /// How many regular expressions there are so far.
+    regexes: usize,
 }
+
+/// Of how many parts a value may be made. Their evaluations stand upon each other on the stack.
+const MAX_PARTS: usize = 256;
+/// How many regular expressions a query may have: each takes far more memory than other predicates.
+const MAX_REGEXES: usize = 1_000;
 
 impl Compiler<'_> {
     /// An expression that must be true or false.
@@ -78,7 +91,7 @@ impl Compiler<'_> {
                 self.test(subject, test, *negated)?
             }
             ExprKind::Match { subject, operator, patterns } => {
-                let subject_type = self.type_of(subject);
+                let subject_type = type_of(subject);
                 if !matches!(subject_type, Type::Any | Type::String) {
                     let message = format!(
                         "`{}` compares strings, but its left side is {}",
@@ -87,7 +100,7 @@ impl Compiler<'_> {
                     );
                     return Err(Error::new(message, subject.span));
                 }
-                let test = matches_one_of(*operator, patterns)?;
+                let test = self.matches_one_of(*operator, patterns)?;
                 self.test(subject, test, false)?
             }
             ExprKind::Constant(_) | ExprKind::Field(_) | ExprKind::Call { .. } => self.truth(expr)?,
@@ -104,8 +117,11 @@ impl Compiler<'_> {
 
     /// A value that stands for a condition.
     fn truth(&mut self, expr: &Expr) -> Result<NodeKind, Error> {
-        match self.type_of(expr) {
-            Type::Any | Type::Bool => self.test(expr, Test::True, false),
+        match type_of(expr) {
+            Type::Any | Type::Bool => match function_test(expr) {
+                Some((subject, test)) => self.test(subject, test, false),
+                None => self.test(expr, Test::True, false),
+            },
             other => Err(not_a_condition(expr.span, other)),
         }
     }
@@ -127,9 +143,18 @@ impl Compiler<'_> {
         };
         let negated = operator == Comparison::NotEqual;
         let equality = negated || operator == Comparison::Equal;
-        let subject_type = self.type_of(subject);
-        let constant_type = self.type_of(constant);
-        let test = match self.value_of(constant)? {
+        let subject_type = type_of(subject);
+        let constant_type = type_of(constant);
+        let value = self.value_of(constant)?;
+        if let (true, Literal::Bool(truth), true) = (equality, &value, is_condition(subject)) {
+            let condition = Box::new(self.condition(subject)?);
+            return Ok(if *truth == negated {
+                NodeKind::Not(condition)
+            } else {
+                NodeKind::All(Box::new([*condition]))
+            });
+        }
+        let test = match value {
             Literal::Null if equality => return self.test(subject, Test::Present, !negated),
             Literal::Null | Literal::Bool(_) if !equality => {
                 return Err(Error::new(
@@ -198,6 +223,20 @@ impl Compiler<'_> {
     }
 
     fn operand(&mut self, expr: &Expr) -> Result<Operand, Error> {
+        if self.depth == 0 {
+            self.parts = 0;
+        }
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(Error::new(format!("a value is made of more than {MAX_PARTS} parts"), expr.span));
+        }
+        self.depth += 1;
+        let operand = self.operand_kind(expr);
+        self.depth -= 1;
+        operand
+    }
+
+    fn operand_kind(&mut self, expr: &Expr) -> Result<Operand, Error> {
         Ok(match &expr.kind {
             ExprKind::Constant(Literal::Null) => Operand::Null,
             ExprKind::Constant(Literal::Bool(truth)) => Operand::Bool(*truth),
@@ -213,8 +252,8 @@ impl Compiler<'_> {
             ExprKind::Arithmetic { operator, left, right } => {
                 Operand::Arithmetic(*operator, Box::new([self.number(left)?, self.number(right)?]))
             }
-            ExprKind::Call { function, .. } => {
-                return Err(Error::new(format!("unknown function {}", quoted(function)), expr.span));
+            ExprKind::Call { function, insensitive, arguments } => {
+                self.call(function, *insensitive, arguments, expr.span)?
             }
             ExprKind::Not(_)
             | ExprKind::And(_)
@@ -226,35 +265,73 @@ impl Compiler<'_> {
     }
 
     fn number(&mut self, expr: &Expr) -> Result<Operand, Error> {
-        match self.type_of(expr) {
+        match type_of(expr) {
             Type::Any | Type::Number | Type::Null => self.operand(expr),
             other => Err(Error::new(format!("expected a number, found {}", other.name()), expr.span)),
         }
     }
 
-    #[expect(clippy::unused_self, reason = "functions are looked up here")]
-    fn type_of(&self, expr: &Expr) -> Type {
-        match &expr.kind {
-            ExprKind::Constant(Literal::Null) => Type::Null,
-            ExprKind::Constant(Literal::Integer(_) | Literal::Float(_))
-            | ExprKind::Arithmetic { .. }
-            | ExprKind::Negate(_) => Type::Number,
-            ExprKind::Constant(Literal::String(_)) => Type::String,
-            ExprKind::Field(_) | ExprKind::Call { .. } => Type::Any,
-            ExprKind::Constant(Literal::Bool(_))
-            | ExprKind::Not(_)
-            | ExprKind::And(_)
-            | ExprKind::Or(_)
-            | ExprKind::Compare { .. }
-            | ExprKind::In { .. }
-            | ExprKind::Match { .. } => Type::Bool,
+    fn matches_one_of(&mut self, operator: MatchOperator, patterns: &[Pattern]) -> Result<Test, Error> {
+        let case = Case::of(operator.is_insensitive());
+        let texts = patterns.iter().map(|pattern| pattern.text.as_str());
+        if operator.is_regex() {
+            self.regexes += 1;
+            if self.regexes > MAX_REGEXES {
+                let message = format!("the query has more than {MAX_REGEXES} regular expressions");
+                return Err(Error::new(message, patterns[0].span).with_help(
+                    "several patterns for one field go into one list: `field regex (\"…\", \"…\")`",
+                ));
+            }
+            return Regex::new(texts, case)
+                .map(|regex| Test::Regex(Box::new(regex)))
+                .map_err(|(index, error)| Error::new(error.to_string(), patterns[index].span));
         }
+        TextSet::of_patterns(texts, case).map(Test::Texts).map_err(|(index, PieceTooLong)| {
+            let message = format!(
+                "more than {} characters with a `?` among them stand between two `*`",
+                PieceTooLong::MAX
+            );
+            Error::new(message, patterns[index].span)
+        })
+    }
+}
+
+fn type_of(expr: &Expr) -> Type {
+    match &expr.kind {
+        ExprKind::Constant(Literal::Null) => Type::Null,
+        ExprKind::Constant(Literal::Integer(_) | Literal::Float(_))
+        | ExprKind::Arithmetic { .. }
+        | ExprKind::Negate(_) => Type::Number,
+        ExprKind::Constant(Literal::String(_)) => Type::String,
+        ExprKind::Field(_) => Type::Any,
+        ExprKind::Call { function, .. } => {
+            functions::signature(function).map_or(Type::Any, |signature| signature.returns)
+        }
+        ExprKind::Constant(Literal::Bool(_))
+        | ExprKind::Not(_)
+        | ExprKind::And(_)
+        | ExprKind::Or(_)
+        | ExprKind::Compare { .. }
+        | ExprKind::In { .. }
+        | ExprKind::Match { .. } => Type::Bool,
     }
 }
 
 fn not_a_condition(span: Span, found: Type) -> Error {
     Error::new(format!("expected a condition, found {}", found.name()), span)
         .with_help("compare it with something: `==`, `:`, `in (…)`")
+}
+
+/// Whether `expr` is true or false of every event.
+fn is_condition(expr: &Expr) -> bool {
+    !matches!(
+        expr.kind,
+        ExprKind::Constant(_)
+            | ExprKind::Field(_)
+            | ExprKind::Call { .. }
+            | ExprKind::Arithmetic { .. }
+            | ExprKind::Negate(_)
+    )
 }
 
 /// Whether `expr` reads no field.
@@ -292,18 +369,20 @@ fn equals_one_of(list: &[Constant], case: Case) -> Test {
     }))
 }
 
-fn matches_one_of(operator: MatchOperator, patterns: &[Pattern]) -> Result<Test, Error> {
-    let case = Case::of(operator.is_insensitive());
-    let texts = patterns.iter().map(|pattern| pattern.text.as_str());
-    if operator.is_regex() {
-        return match Regex::new(texts, case) {
-            Ok(regex) => Ok(Test::Regex(Box::new(regex))),
-            Err((index, error)) => Err(Error::new(error.to_string(), patterns[index].span)),
-        };
+/// A call that is a test of its first argument against a constant, and thus as fast as the operators.
+fn function_test(expr: &Expr) -> Option<(&Expr, Test)> {
+    let ExprKind::Call { function, insensitive, arguments } = &expr.kind else { return None };
+    let [subject, Expr { kind: ExprKind::Constant(Literal::String(part)), .. }] = arguments.as_slice() else {
+        return None;
+    };
+    if !matches!(type_of(subject), Type::Any | Type::String) {
+        return None;
     }
-    TextSet::of_patterns(texts, case).map(Test::Texts).map_err(|(index, PieceTooLong)| {
-        let message =
-            format!("more than {} characters with a `?` among them stand between two `*`", PieceTooLong::MAX);
-        Error::new(message, patterns[index].span)
-    })
+    let case = Case::of(*insensitive);
+    let texts = match function.as_str() {
+        "startsWith" => TextSet::of_prefix(part, case),
+        "endsWith" => TextSet::of_suffix(part, case),
+        _ => return None,
+    };
+    Some((subject, Test::Texts(texts)))
 }

@@ -352,7 +352,13 @@ impl<'s> Parser<'s> {
             }
             TokenKind::Integer => return self.integer(start),
             TokenKind::Decimal => {
-                let number = self.text().parse().map_err(|_| self.expected("a number"))?;
+                let number: f64 = self.text().parse().map_err(|_| self.expected("a number"))?;
+                if number.is_infinite() {
+                    return Err(Error::new(
+                        format!("{} is too large for a number", quoted(self.text())),
+                        self.token.span,
+                    ));
+                }
                 self.advance()?;
                 ExprKind::Constant(Literal::Float(number))
             }

@@ -1,8 +1,10 @@
 //! A query made ready to be evaluated.
 
+mod call;
 mod explain;
 mod node;
 
+pub(crate) use call::{Call, Function, Network};
 pub use explain::Explanation;
 pub(crate) use explain::collapsed;
 pub(crate) use node::{Constants, Node, NodeKind, Operand, Ordered, Scalar, Test, constant_values};

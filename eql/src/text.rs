@@ -105,6 +105,16 @@ impl TextSet {
         })
     }
 
+    /// All texts that begin with `prefix`, in which `*` and `?` are characters.
+    pub(crate) fn of_prefix(prefix: &str, case: Case) -> Self {
+        Self { prefixes: Affixes::prefixes(vec![case.folded(prefix)]), ..Self::of_strings([], case) }
+    }
+
+    /// All texts that end with `suffix`, in which `*` and `?` are characters.
+    pub(crate) fn of_suffix(suffix: &str, case: Case) -> Self {
+        Self { suffixes: Affixes::suffixes(vec![case.folded(suffix)]), ..Self::of_strings([], case) }
+    }
+
     /// What looking a text up costs, roughly, in comparisons with one short string.
     pub(crate) fn cost(&self) -> usize {
         1 + usize::from(!self.prefixes.is_empty())
@@ -121,8 +131,32 @@ impl TextSet {
     }
 }
 
-/// Whether `text` starts with `prefix`, whose case is folded already.
-fn starts_with(text: &[u8], prefix: &[u8], case: Case) -> bool {
+/// Where `needle` begins in `text` for the first time.
+pub(crate) fn find(text: &str, needle: &str, case: Case) -> Option<usize> {
+    match case {
+        Case::Sensitive => text.find(needle),
+        Case::Insensitive if needle.is_empty() => Some(0),
+        Case::Insensitive => text
+            .as_bytes()
+            .windows(needle.len())
+            .position(|window| window.eq_ignore_ascii_case(needle.as_bytes())),
+    }
+}
+
+/// Where `needle` begins in `text` for the last time.
+pub(crate) fn find_last(text: &str, needle: &str, case: Case) -> Option<usize> {
+    match case {
+        Case::Sensitive => text.rfind(needle),
+        Case::Insensitive if needle.is_empty() => Some(text.len()),
+        Case::Insensitive => text
+            .as_bytes()
+            .windows(needle.len())
+            .rposition(|window| window.eq_ignore_ascii_case(needle.as_bytes())),
+    }
+}
+
+/// Whether `text` starts with `prefix`, in either case if it does not matter.
+pub(crate) fn starts_with(text: &[u8], prefix: &[u8], case: Case) -> bool {
     match case {
         Case::Sensitive => text.starts_with(prefix),
         Case::Insensitive => {
@@ -131,8 +165,8 @@ fn starts_with(text: &[u8], prefix: &[u8], case: Case) -> bool {
     }
 }
 
-/// Whether `text` ends with `suffix`, whose case is folded already.
-fn ends_with(text: &[u8], suffix: &[u8], case: Case) -> bool {
+/// Whether `text` ends with `suffix`, in either case if it does not matter.
+pub(crate) fn ends_with(text: &[u8], suffix: &[u8], case: Case) -> bool {
     match case {
         Case::Sensitive => text.ends_with(suffix),
         Case::Insensitive => {

@@ -1,8 +1,10 @@
 //! The nodes of a compiled condition and what they say of a document.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
+use super::call::Call;
 use crate::ast::{Arithmetic, Comparison};
 use crate::fields::FieldId;
 use crate::number::Number;
@@ -12,6 +14,10 @@ use crate::value::{Document, Value};
 
 /// As deep as arrays may be nested in a document; what lies deeper is not seen.
 const MAX_ARRAY_DEPTH: usize = 16;
+
+/// How many values, combinations of them included, one predicate looks at. Only a document with several long arrays
+/// in one expression has more.
+const MAX_VALUES: usize = 100_000;
 
 /// A condition.
 #[derive(Debug)]
@@ -78,6 +84,27 @@ pub(crate) enum Operand {
     Condition(Node),
     Negate(Box<Operand>),
     Arithmetic(Arithmetic, Box<[Operand; 2]>),
+    Call(Box<Call>),
+}
+
+/// The evaluation of one predicate.
+pub(crate) struct Evaluation<'d, D: ?Sized> {
+    document: &'d D,
+    /// How many values may still be looked at.
+    remaining: Cell<usize>,
+}
+
+impl<'d, D: Document + ?Sized> Evaluation<'d, D> {
+    fn of(document: &'d D) -> Self {
+        Self { document, remaining: Cell::new(MAX_VALUES) }
+    }
+
+    /// Takes a value, or a text of `length` bytes that was put together, into account. False if it is too much.
+    pub(super) fn spend(&self, length: usize) -> bool {
+        let remaining = self.remaining.get().saturating_sub(1 + length / 64);
+        self.remaining.set(remaining);
+        remaining > 0
+    }
 }
 
 /// A value that is there.
@@ -96,8 +123,12 @@ impl Node {
             NodeKind::Any(parts) => parts.iter().any(|part| part.holds(document)),
             NodeKind::Field(field, test) => test.passed_by(document.field(*field)),
             NodeKind::NotField(field, test) => !test.passed_by(document.field(*field)),
-            NodeKind::Operand(operand, test) => operand.any(document, &mut |value| test.passes(value)),
-            NodeKind::NotOperand(operand, test) => !operand.any(document, &mut |value| test.passes(value)),
+            NodeKind::Operand(operand, test) => {
+                operand.any(&Evaluation::of(document), &mut |value| test.passes(value))
+            }
+            NodeKind::NotOperand(operand, test) => {
+                !operand.any(&Evaluation::of(document), &mut |value| test.passes(value))
+            }
         }
     }
 }
@@ -179,7 +210,7 @@ impl Operand {
     /// Whether `accept` takes one of the values.
     pub(crate) fn any<D: Document + ?Sized>(
         &self,
-        document: &D,
+        evaluation: &Evaluation<'_, D>,
         accept: &mut dyn FnMut(Scalar<'_>) -> bool,
     ) -> bool {
         match self {
@@ -187,21 +218,24 @@ impl Operand {
             Self::Bool(truth) => accept(Scalar::Bool(*truth)),
             Self::Number(number) => accept(Scalar::Number(*number)),
             Self::Text(text) => accept(Scalar::String(text)),
-            Self::Field(field) => any_scalar(document.field(*field), &mut |scalar| accept(scalar)),
-            Self::Condition(node) => accept(Scalar::Bool(node.holds(document))),
-            Self::Negate(operand) => operand.any(document, &mut |value| {
+            Self::Field(field) => any_scalar(evaluation.document.field(*field), &mut |scalar| {
+                evaluation.spend(0) && accept(scalar)
+            }),
+            Self::Condition(node) => accept(Scalar::Bool(node.holds(evaluation.document))),
+            Self::Negate(operand) => operand.any(evaluation, &mut |value| {
                 numeric(value).and_then(Number::negated).is_some_and(|number| accept(Scalar::Number(number)))
             }),
             Self::Arithmetic(operator, operands) => {
                 let [left, right] = operands.as_ref();
-                left.any(document, &mut |a| {
+                left.any(evaluation, &mut |a| {
                     let Some(a) = numeric(a) else { return false };
-                    right.any(document, &mut |b| {
+                    right.any(evaluation, &mut |b| {
                         let result = numeric(b).and_then(|b| a.calculate(*operator, b));
                         result.is_some_and(|number| accept(Scalar::Number(number)))
                     })
                 })
             }
+            Self::Call(call) => call.any(evaluation, accept),
         }
     }
 }
@@ -214,7 +248,7 @@ pub(crate) fn constant_values(operand: &Operand, take: &mut dyn FnMut(Scalar<'_>
             Value::Missing
         }
     }
-    operand.any(&Nothing, &mut |value| {
+    operand.any(&Evaluation::of(&Nothing), &mut |value| {
         take(value);
         true
     });
@@ -245,7 +279,7 @@ fn each_scalar(
 }
 
 /// A value as a number; a text is taken as the number that it denotes.
-fn numeric(value: Scalar<'_>) -> Option<Number> {
+pub(super) fn numeric(value: Scalar<'_>) -> Option<Number> {
     match value {
         Scalar::Bool(_) => None,
         Scalar::Number(number) => Some(number),
@@ -254,7 +288,7 @@ fn numeric(value: Scalar<'_>) -> Option<Number> {
 }
 
 /// A value by its text: `5`, `true`.
-fn with_text<T>(value: Scalar<'_>, look: impl FnOnce(&str) -> T) -> T {
+pub(super) fn with_text<T>(value: Scalar<'_>, look: impl FnOnce(&str) -> T) -> T {
     match value {
         Scalar::Bool(false) => look("false"),
         Scalar::Bool(true) => look("true"),
