@@ -1,0 +1,185 @@
+//! The running system, through procfs and a few files under /etc.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::clock::BootClock;
+use super::names::NameFile;
+use super::{Host, ProcessStat};
+use crate::event;
+
+/// The facts of the host that the daemon runs on.
+#[derive(Debug)]
+pub struct Procfs {
+    root: PathBuf,
+    host: Arc<event::Host>,
+    users: NameFile,
+    groups: NameFile,
+    clock: BootClock,
+    ticks_per_second: u64,
+}
+
+impl Procfs {
+    /// The host whose root directory is `root`: `/`, or where a container has it mounted.
+    pub fn new(root: &Path) -> Self {
+        Self {
+            host: Arc::new(describe(root)),
+            users: NameFile::new(root.join("etc/passwd")),
+            groups: NameFile::new(root.join("etc/group")),
+            clock: BootClock::default(),
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+            root: root.to_owned(),
+        }
+    }
+
+    fn process_file(&self, pid: u32, name: &str) -> PathBuf {
+        self.root.join(format!("proc/{pid}/{name}"))
+    }
+}
+
+impl Host for Procfs {
+    fn describe(&self) -> Arc<event::Host> {
+        Arc::clone(&self.host)
+    }
+
+    fn user(&mut self, uid: u32) -> event::User {
+        event::User { id: uid, name: self.users.get(uid) }
+    }
+
+    fn group(&mut self, gid: u32) -> event::Group {
+        event::Group { id: gid, name: self.groups.get(gid) }
+    }
+
+    fn wall_clock(&mut self, boot_ns: u64) -> jiff::Timestamp {
+        self.clock.wall_clock(boot_ns)
+    }
+
+    fn process(&mut self, pid: u32) -> Option<ProcessStat> {
+        ProcessStat::parse(&fs::read(self.process_file(pid, "stat")).ok()?, self.ticks_per_second)
+    }
+
+    fn command_line(&mut self, pid: u32, limit: usize) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.process_file(pid, "cmdline")).ok()?;
+        file.take(limit as u64).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn executable(&mut self, pid: u32) -> event::Executable {
+        let link = self.process_file(pid, "exe");
+        // The link leads to the file itself, also where its path leads elsewhere by now.
+        match (fs::read_link(&link), fs::metadata(&link)) {
+            (Ok(target), Ok(metadata)) => {
+                let root = self.process_file(pid, "root");
+                event::Executable::File(executable_file(&root, target, &metadata))
+            }
+            _ if self.process(pid).is_some_and(|process| process.kernel_thread) => {
+                event::Executable::KernelThread
+            }
+            _ => event::Executable::Unknown,
+        }
+    }
+}
+
+/// What `target`, the text of `/proc/PID/exe`, and the file behind it tell. `root` leads to the process's root directory.
+fn executable_file(root: &Path, target: PathBuf, metadata: &Metadata) -> event::ExecutableFile {
+    const DELETED: &[u8] = b" (deleted)";
+    let mut path = target.into_os_string().into_vec();
+    let mut deleted = false;
+    if path.ends_with(DELETED) && !is_file(root, &path, metadata) {
+        path.truncate(path.len() - DELETED.len());
+        deleted = true;
+    }
+    event::ExecutableFile {
+        memfd: deleted && metadata.nlink() == 0 && path.starts_with(b"/memfd:"),
+        deleted,
+        path: process_view(path),
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mode: metadata.mode(),
+        links: u32::try_from(metadata.nlink()).unwrap_or(u32::MAX),
+        device: event::Device {
+            major: rustix::fs::major(metadata.dev()),
+            minor: rustix::fs::minor(metadata.dev()),
+        },
+        inode: metadata.ino(),
+    }
+}
+
+/// Whether `path` under `root` is this very file. A file can be called `a (deleted)`.
+fn is_file(root: &Path, path: &[u8], file: &Metadata) -> bool {
+    let relative = path.strip_prefix(b"/").unwrap_or(path);
+    let found = fs::symlink_metadata(root.join(OsString::from_vec(relative.to_vec())));
+    found.is_ok_and(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
+}
+
+fn process_view(path: Vec<u8>) -> event::Path {
+    let truncated = !path.starts_with(b"/");
+    let view = event::View::Process;
+    match String::from_utf8(path) {
+        Ok(text) => event::Path { text, raw: None, view, truncated },
+        Err(error) => {
+            let raw = error.into_bytes();
+            event::Path { text: String::from_utf8_lossy(&raw).into_owned(), raw: Some(raw), view, truncated }
+        }
+    }
+}
+
+fn describe(root: &Path) -> event::Host {
+    let uname = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let read = |path: &str| {
+        let bytes = fs::read(root.join(path)).ok()?;
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        (!text.is_empty() && text != "uninitialized").then_some(text)
+    };
+    let hostname = text(uname.nodename());
+    // The DMI id and the name stand in on hosts that were never given a machine id.
+    let ids = ["etc/machine-id", "var/lib/dbus/machine-id", "sys/class/dmi/id/product_uuid"];
+    let os = ["etc/os-release", "usr/lib/os-release"].into_iter().find_map(read).unwrap_or_default();
+    let os = |key| os_release_value(&os, key);
+    event::Host {
+        id: ids.into_iter().find_map(read).unwrap_or_else(|| hostname.clone()),
+        boot_id: read("proc/sys/kernel/random/boot_id").unwrap_or_default(),
+        architecture: text(uname.machine()),
+        kernel: format!("{} {}", text(uname.release()), text(uname.version())),
+        hostname,
+        os_platform: os("ID"),
+        os_family: os("ID_LIKE")
+            .and_then(|like| like.split(' ').next().map(str::to_owned))
+            .or_else(|| os("ID")),
+        os_name: os("NAME"),
+        os_version: os("VERSION_ID"),
+        os_full: os("PRETTY_NAME"),
+    }
+}
+
+/// The value of `key` in the text of os-release(5), a file of shell assignments.
+fn os_release_value(text: &str, key: &str) -> Option<String> {
+    let assigned = |line: &str| line.trim().strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
+    let value = text.lines().filter_map(assigned).next_back()?;
+    let single = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
+    let value = match (single, value.strip_prefix('"').and_then(|value| value.strip_suffix('"'))) {
+        (Some(literal), _) => literal.to_owned(),
+        (None, Some(quoted)) => unescape(quoted),
+        (None, None) => unescape(&value),
+    };
+    (!value.is_empty()).then_some(value)
+}
+
+fn unescape(quoted: &str) -> String {
+    let mut characters = quoted.chars();
+    std::iter::from_fn(|| match characters.next()? {
+        '\\' => characters.next(),
+        other => Some(other),
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests;

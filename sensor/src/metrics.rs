@@ -1,0 +1,347 @@
+//! Counters of what came, what was lost on the way and where, and what was delivered.
+//!
+//! Names follow the Prometheus conventions. Everything that can be lost has a series that is there, at 0, from the
+//! start: an absent series would look like an absent loss.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A metric: series of one name, told apart by labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "`help` says what each is")]
+pub enum Family {
+    Events,
+    EventsLost,
+    Alerts,
+    AlertsSuppressed,
+    OutputAlerts,
+    OutputErrors,
+    LogLinesLost,
+}
+
+impl Family {
+    /// All families.
+    pub const ALL: [Self; 7] = [
+        Self::Events,
+        Self::EventsLost,
+        Self::Alerts,
+        Self::AlertsSuppressed,
+        Self::OutputAlerts,
+        Self::OutputErrors,
+        Self::LogLinesLost,
+    ];
+
+    /// The name, without Prometheus' `_total`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "ldsentry_events",
+            Self::EventsLost => "ldsentry_events_lost",
+            Self::Alerts => "ldsentry_alerts",
+            Self::AlertsSuppressed => "ldsentry_alerts_suppressed",
+            Self::OutputAlerts => "ldsentry_output_alerts",
+            Self::OutputErrors => "ldsentry_output_errors",
+            Self::LogLinesLost => "ldsentry_log_lines_lost",
+        }
+    }
+
+    /// What is counted.
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Events => "Events received from the kernel, by the outcome of their operation",
+            Self::EventsLost => "Events that no rule saw, by the reason",
+            Self::Alerts => "Alerts raised, by rule",
+            Self::AlertsSuppressed => {
+                "Alerts that a rule would have raised but for an exclusion of its own or an exception of the \
+                 configuration, by the clause that excluded them"
+            }
+            Self::OutputAlerts => "Alerts given to an output, by what became of them",
+            Self::OutputErrors => "Failed attempts to deliver; what is tried again can still be delivered",
+            Self::LogLinesLost => "Log lines lost because standard error did not take them",
+        }
+    }
+
+    /// The keys of its labels.
+    pub fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Events => &["outcome"],
+            Self::EventsLost => &["reason"],
+            Self::Alerts => &["rule_id"],
+            Self::AlertsSuppressed => &["rule_id", "clause"],
+            Self::OutputAlerts => &["output", "result"],
+            Self::OutputErrors => &["output"],
+            Self::LogLinesLost => &[],
+        }
+    }
+}
+
+/// The series that are known in advance; those of rules and outputs come with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Counter {
+    /// Events of operations that the kernel carried out.
+    EventsSuccess,
+    /// Events of operations that failed, or opened what was there.
+    EventsFailure,
+    /// Events whose outcome could not be learned.
+    EventsUnknown,
+    /// Lost: the ring buffer was full.
+    LostRingFull,
+    /// Lost: the kernel did not run the program (recursion, or no free kprobe instance).
+    LostProgramMiss,
+    /// Lost: bytes that are no event of this version.
+    LostDecode,
+    /// Lost: a queue inside the daemon was full.
+    LostQueueFull,
+    /// Log lines that standard error did not take.
+    LogLinesLost,
+}
+
+impl Counter {
+    const ALL: [Self; 8] = [
+        Self::EventsSuccess,
+        Self::EventsFailure,
+        Self::EventsUnknown,
+        Self::LostRingFull,
+        Self::LostProgramMiss,
+        Self::LostDecode,
+        Self::LostQueueFull,
+        Self::LogLinesLost,
+    ];
+
+    fn series(self) -> (Family, &'static [&'static str]) {
+        match self {
+            Self::EventsSuccess => (Family::Events, &["success"]),
+            Self::EventsFailure => (Family::Events, &["failure"]),
+            Self::EventsUnknown => (Family::Events, &["unknown"]),
+            Self::LostRingFull => (Family::EventsLost, &["ring_full"]),
+            Self::LostProgramMiss => (Family::EventsLost, &["program_miss"]),
+            Self::LostDecode => (Family::EventsLost, &["decode"]),
+            Self::LostQueueFull => (Family::EventsLost, &["queue_full"]),
+            Self::LogLinesLost => (Family::LogLinesLost, &[]),
+        }
+    }
+}
+
+/// One series' value, to be counted up without any lock.
+#[derive(Debug, Clone, Default)]
+pub struct Handle(Arc<AtomicU64>);
+
+impl Handle {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Takes over a total that is counted elsewhere, such as in the kernel.
+    pub fn set(&self, total: u64) {
+        self.0.store(total, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one output. Every alert that it was given ends in `delivered` or `dropped`.
+#[derive(Debug, Clone)]
+pub struct OutputCounters {
+    /// Alerts that arrived.
+    pub delivered: Handle,
+    /// Alerts given up.
+    pub dropped: Handle,
+    /// Failed attempts.
+    pub errors: Handle,
+}
+
+/// All counters of the daemon. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    fixed: Arc<[Handle]>,
+    all: Arc<Mutex<BTreeMap<Series, Handle>>>,
+}
+
+/// A family and the values of its labels.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    /// The family.
+    pub family: Family,
+    /// A value for each of the family's labels, in their order.
+    pub labels: Vec<String>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let all = Counter::ALL.map(|counter| {
+            let (family, labels) = counter.series();
+            (Series::new(family, labels), Handle::default())
+        });
+        Self {
+            fixed: all.iter().map(|(_, handle)| handle.clone()).collect(),
+            all: Arc::new(Mutex::new(all.into_iter().collect())),
+        }
+    }
+}
+
+impl Metrics {
+    /// The counter itself, for those who count often.
+    pub fn counter(&self, counter: Counter) -> &Handle {
+        &self.fixed[counter as usize]
+    }
+
+    /// Adds one to `counter`.
+    pub fn increment(&self, counter: Counter) {
+        self.counter(counter).increment();
+    }
+
+    /// Alerts that the rule `rule_id` raised.
+    pub fn alerts(&self, rule_id: &str) -> Handle {
+        self.series(Family::Alerts, &[rule_id])
+    }
+
+    /// Alerts that `clause` kept the rule `rule_id` from raising.
+    pub fn suppressed(&self, rule_id: &str, clause: &str) -> Handle {
+        self.series(Family::AlertsSuppressed, &[rule_id, clause])
+    }
+
+    /// What became of the alerts that `output` was given.
+    pub fn output(&self, output: &str) -> OutputCounters {
+        OutputCounters {
+            delivered: self.series(Family::OutputAlerts, &[output, "delivered"]),
+            dropped: self.series(Family::OutputAlerts, &[output, "dropped"]),
+            errors: self.series(Family::OutputErrors, &[output]),
+        }
+    }
+
+    /// Every series and its value now.
+    pub fn snapshot(&self) -> Vec<(Series, u64)> {
+        self.lock().iter().map(|(series, handle)| (series.clone(), handle.get())).collect()
+    }
+
+    /// One line of JSON, `{"counters":{"ldsentry_events_total{outcome=\"success\"}":1,…}}`: what is logged at exit and
+    /// on SIGUSR1.
+    pub fn to_json(&self) -> String {
+        let counters: serde_json::Map<_, _> =
+            self.snapshot().into_iter().map(|(series, value)| (series.to_string(), value.into())).collect();
+        serde_json::json!({ "counters": counters }).to_string()
+    }
+
+    fn series(&self, family: Family, labels: &[&str]) -> Handle {
+        self.lock().entry(Series::new(family, labels)).or_default().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Series, Handle>> {
+        // No code that can panic runs under the lock, and a map of counters is whole at any time.
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Series {
+    fn new(family: Family, labels: &[&str]) -> Self {
+        debug_assert_eq!(labels.len(), family.labels().len(), "{family:?} has other labels");
+        Self { family, labels: labels.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// As Prometheus' text format has it.
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_total", self.family.name())?;
+        for (index, (key, value)) in self.family.labels().iter().zip(&self.labels).enumerate() {
+            f.write_char(if index == 0 { '{' } else { ',' })?;
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            write!(f, "{key}=\"{value}\"")?;
+        }
+        if self.labels.is_empty() { Ok(()) } else { f.write_char('}') }
+    }
+}
+
+/// docs/metrics.md.
+pub fn markdown_reference() -> String {
+    let mut text = "# Metrics\n\n\
+        <!-- Generated from sensor/src/metrics.rs; `UPDATE_DOCS=1 cargo test -p sensor` writes it anew. -->\n\n\
+        `ldsentry run` writes them as one line of JSON to standard error when it exits and when it gets SIGUSR1. \
+        All are counters that start at 0 with the daemon.\n\n\
+        | name | labels | counts |\n|---|---|---|\n"
+        .to_owned();
+    for family in Family::ALL {
+        let labels: Vec<_> = family.labels().iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(text, "| `{}_total` | {} | {} |", family.name(), labels.join(", "), family.help());
+    }
+    text.push_str(
+        "\n`ldsentry_events_lost_total` has a series for each reason:\n\n| reason | meaning |\n|---|---|\n",
+    );
+    for (reason, meaning) in [
+        ("ring_full", "the ring buffer had no room: raise `sensor.ring_bytes`"),
+        ("program_miss", "the kernel did not run the program (recursion, or no free kprobe instance)"),
+        ("decode", "the bytes are no event of this version: the programs in the kernel are of another one"),
+        ("queue_full", "a queue inside the daemon was full"),
+    ] {
+        let _ = writeln!(text, "| `{reason}` | {meaning} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_loss_is_shown_before_it_happens() {
+        let json = Metrics::default().to_json();
+        let counters: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for reason in ["ring_full", "program_miss", "decode", "queue_full"] {
+            let name = format!("ldsentry_events_lost_total{{reason=\"{reason}\"}}");
+            assert_eq!(counters["counters"][&name], 0, "{name} in {json}");
+        }
+        assert_eq!(counters["counters"]["ldsentry_log_lines_lost_total"], 0);
+        assert!(!json.contains('\n'));
+    }
+
+    #[test]
+    fn handles_and_clones_count_the_same_series() {
+        let metrics = Metrics::default();
+        metrics.increment(Counter::LostRingFull);
+        metrics.counter(Counter::LostRingFull).add(2);
+        metrics.clone().suppressed("rule", "process.name == \"a\\b\"").increment();
+        metrics.suppressed("rule", "process.name == \"a\\b\"").increment();
+        metrics.alerts("rule").set(7);
+        let shown: Vec<_> = metrics
+            .snapshot()
+            .into_iter()
+            .filter(|(_, value)| *value > 0)
+            .map(|(series, value)| format!("{series} {value}"))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                r#"ldsentry_events_lost_total{reason="ring_full"} 3"#,
+                r#"ldsentry_alerts_total{rule_id="rule"} 7"#,
+                r#"ldsentry_alerts_suppressed_total{rule_id="rule",clause="process.name == \"a\\b\""} 2"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn each_counter_is_a_series_of_its_own() {
+        let metrics = Metrics::default();
+        for (index, counter) in Counter::ALL.into_iter().enumerate() {
+            metrics.counter(counter).set(index as u64 + 1);
+        }
+        let mut values: Vec<_> = metrics.snapshot().into_iter().map(|(_, value)| value).collect();
+        values.sort_unstable();
+        assert_eq!(values, (1..=Counter::ALL.len() as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_checked_in_reference_is_current() {
+        crate::testing::assert_document_is_current("metrics.md", &markdown_reference());
+    }
+}

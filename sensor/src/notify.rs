@@ -1,0 +1,65 @@
+//! Tells the service manager how the daemon is doing, as `sd_notify(3)` describes it. Without one, it says nothing.
+
+use sd_notify::NotifyState;
+
+/// The daemon watches the host.
+pub fn ready() {
+    send(&NotifyState::Ready);
+}
+
+/// A line for `systemctl status`.
+pub fn status(line: &str) {
+    // A line end would begin another message.
+    send(&NotifyState::Status(&line.replace('\n', " ")));
+}
+
+/// The daemon has begun to end.
+pub fn stopping() {
+    send(&NotifyState::Stopping);
+}
+
+fn send(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!("cannot notify the service manager: {error}; check NOTIFY_SOCKET");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a daemon says in its life. The variable that leads to the service manager is the process's own.
+    #[test]
+    #[ignore = "run by the test below"]
+    fn a_daemon() {
+        ready();
+        status("watching\nREADY=0");
+        stopping();
+    }
+
+    #[test]
+    fn a_service_manager_hears_of_the_daemon() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        let status =
+            crate::testing::rerun("notify::tests::a_daemon").env("NOTIFY_SOCKET", &path).status().unwrap();
+        assert!(status.success());
+        for expected in ["READY=1\n", "STATUS=watching READY=0\n", "STOPPING=1\n"] {
+            let mut message = [0; 100];
+            let length = socket.recv(&mut message).unwrap();
+            assert_eq!(String::from_utf8_lossy(&message[..length]), expected);
+        }
+    }
+
+    #[test]
+    fn without_a_service_manager_nothing_happens() {
+        let status =
+            crate::testing::rerun("notify::tests::a_daemon").env_remove("NOTIFY_SOCKET").status().unwrap();
+        assert!(status.success());
+    }
+}

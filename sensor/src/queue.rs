@@ -1,0 +1,134 @@
+//! A bounded queue between those who must not wait and one thread that may.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<T>,
+    /// An item was taken and is not done with.
+    busy: bool,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let state = State { items: VecDeque::new(), busy: false, closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new(), capacity }
+    }
+
+    /// Adds an item; gives up, at once, if the queue is full or closed.
+    pub(crate) fn try_push(&self, item: T) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if state.items.len() >= self.capacity {
+            return Err(Refused::Full);
+        }
+        state.items.push_back(item);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits for the next item; with it the one before is done. `None` once the queue is closed and empty.
+    pub(crate) fn next(&self) -> Option<T> {
+        let mut state = self.lock();
+        state.busy = false;
+        self.changed.notify_all();
+        let mut state = self
+            .changed
+            .wait_while(state, |state| state.items.is_empty() && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        let item = state.items.pop_front();
+        state.busy = item.is_some();
+        item
+    }
+
+    /// Waits for `time` to pass, but not longer than until the queue is closed. Returns whether it is.
+    pub(crate) fn wait_unless_closed(&self, time: Duration) -> bool {
+        let result = self.changed.wait_timeout_while(self.lock(), time, |state| !state.closed);
+        result.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    /// Takes no more items.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Closes the queue, throws away what is in it and returns how much that was.
+    pub(crate) fn discard(&self) -> usize {
+        let mut state = self.lock();
+        state.closed = true;
+        self.changed.notify_all();
+        std::mem::take(&mut state.items).len()
+    }
+
+    /// Waits until every item is done with, at most until `deadline`; returns how many are not.
+    pub(crate) fn wait_until_done(&self, deadline: Instant) -> usize {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let unfinished = |state: &State<T>| state.items.len() + usize::from(state.busy);
+        let result = self.changed.wait_timeout_while(self.lock(), patience, |state| unfinished(state) > 0);
+        unfinished(&result.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why an item was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_no_more_than_it_may_hold_and_nothing_once_closed() {
+        let queue = Queue::new(2);
+        assert_eq!((queue.try_push(1), queue.try_push(2)), (Ok(()), Ok(())));
+        assert_eq!(queue.try_push(3), Err(Refused::Full));
+        assert_eq!(queue.next(), Some(1));
+        assert_eq!(queue.try_push(4), Ok(()));
+        queue.close();
+        assert_eq!(queue.try_push(5), Err(Refused::Closed));
+        assert_eq!((queue.next(), queue.next(), queue.next()), (Some(2), Some(4), None));
+    }
+
+    #[test]
+    fn what_is_being_worked_on_is_not_done() {
+        let queue = Queue::new(2);
+        queue.try_push(1).unwrap();
+        queue.next();
+        assert_eq!(queue.wait_until_done(Instant::now()), 1);
+        queue.close();
+        assert_eq!(queue.next(), None);
+        assert_eq!(queue.wait_until_done(Instant::now()), 0);
+    }
+
+    #[test]
+    fn closing_ends_a_wait() {
+        let queue = Queue::<()>::new(1);
+        assert!(!queue.wait_unless_closed(Duration::from_millis(1)));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| queue.wait_unless_closed(Duration::from_hours(1)));
+            queue.close();
+            assert!(waiter.join().unwrap());
+        });
+    }
+}

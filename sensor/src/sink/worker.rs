@@ -1,0 +1,177 @@
+//! The thread of one output: takes alerts from its queue and delivers them, however long that takes.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::throttle::Throttle;
+use super::{Record, Sink, SinkError};
+use crate::metrics::OutputCounters;
+use crate::queue::{Queue, Refused};
+
+/// How often the log says that an output is still in trouble, or still drops alerts.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How much an output may hold, and how often it tries again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    /// Alerts that may wait. An alert takes a few kilobytes.
+    pub(super) capacity: usize,
+    /// Time between two attempts.
+    pub(super) retry: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { capacity: 4096, retry: Duration::from_secs(1) }
+    }
+}
+
+/// The near side of an output's thread.
+#[derive(Debug)]
+pub(super) struct Worker {
+    name: &'static str,
+    queue: Arc<Queue<Arc<dyn Record>>>,
+    counters: OutputCounters,
+    drops: Mutex<Throttle>,
+}
+
+impl Worker {
+    pub(super) fn start(
+        sink: Box<dyn Sink>,
+        counters: OutputCounters,
+        tuning: Tuning,
+        working: Arc<watch::Sender<usize>>,
+    ) -> io::Result<Self> {
+        let name = sink.name();
+        let queue = Arc::new(Queue::new(tuning.capacity));
+        let mut delivery = Delivery {
+            sink,
+            queue: Arc::clone(&queue),
+            counters: counters.clone(),
+            retry: tuning.retry,
+            trouble: None,
+        };
+        thread::Builder::new().name(format!("output-{name}")).spawn(move || {
+            delivery.run();
+            working.send_modify(|working| *working -= 1);
+        })?;
+        Ok(Self { name, queue, counters, drops: Mutex::new(Throttle::new(LOG_INTERVAL)) })
+    }
+
+    pub(super) fn send(&self, alert: Arc<dyn Record>) {
+        let Err(refused) = self.queue.try_push(alert) else { return };
+        self.counters.dropped.increment();
+        let mut drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = drops.admit(Instant::now()) {
+            let why = match refused {
+                Refused::Full => "its queue is full",
+                Refused::Closed => "it is gone",
+            };
+            tracing::error!(output = self.name, "dropped {} alerts: {why}", before + 1);
+        }
+    }
+
+    /// How many alerts were dropped so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.counters.dropped.get()
+    }
+
+    /// Takes no more alerts.
+    pub(super) fn stop(&self) {
+        self.queue.close();
+    }
+
+    /// Waits for the end of the deliveries, at most until `deadline`, and drops what is left.
+    pub(super) fn finish(&self, deadline: Instant) {
+        let unfinished = self.queue.wait_until_done(deadline) as u64;
+        if unfinished > 0 {
+            self.queue.discard();
+            self.counters.dropped.add(unfinished);
+            tracing::error!(
+                output = self.name,
+                "dropped {unfinished} alerts: it did not take them before the end"
+            );
+        }
+    }
+}
+
+/// The far side: what runs on the thread.
+struct Delivery {
+    sink: Box<dyn Sink>,
+    queue: Arc<Queue<Arc<dyn Record>>>,
+    counters: OutputCounters,
+    retry: Duration,
+    trouble: Option<Throttle>,
+}
+
+impl Delivery {
+    fn run(&mut self) {
+        while let Some(alert) = self.queue.next() {
+            if let Err(gone) = self.deliver(alert.as_ref()) {
+                // The alert at hand, and those that wait.
+                let lost = 1 + self.queue.discard() as u64;
+                self.counters.dropped.add(lost);
+                tracing::error!(
+                    output = self.sink.name(),
+                    "{gone}; dropped {lost} alerts, and will drop all others"
+                );
+                // It counts the alert at hand as done.
+                self.queue.next();
+                return;
+            }
+        }
+    }
+
+    /// Delivers `alert`, or drops it if the output does not recover before the end. An error means that the output is gone.
+    fn deliver(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
+        loop {
+            match self.sink.deliver(alert) {
+                Ok(()) => {
+                    self.counters.delivered.increment();
+                    if self.trouble.take().is_some() {
+                        tracing::info!(output = self.sink.name(), "works again");
+                    }
+                    return Ok(());
+                }
+                Err(error @ SinkError::Gone(_)) => {
+                    self.counters.errors.increment();
+                    return Err(error);
+                }
+                Err(SinkError::Temporary(failure)) => {
+                    self.counters.errors.increment();
+                    let trouble = self.trouble.get_or_insert_with(|| Throttle::new(LOG_INTERVAL));
+                    if trouble.admit(Instant::now()).is_some() {
+                        tracing::error!(
+                            output = self.sink.name(),
+                            "{failure}; alerts are kept and tried again"
+                        );
+                    }
+                    if self.queue.wait_unless_closed(self.retry) {
+                        return self.last_attempt(alert);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The daemon is about to end: there is no later to try again.
+    fn last_attempt(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
+        match self.sink.deliver(alert) {
+            Ok(()) => self.counters.delivered.increment(),
+            Err(SinkError::Temporary(failure)) => {
+                self.counters.errors.increment();
+                self.counters.dropped.increment();
+                tracing::error!(output = self.sink.name(), "{failure}; dropped the alert {}", alert.id());
+            }
+            Err(gone @ SinkError::Gone(_)) => {
+                self.counters.errors.increment();
+                return Err(gone);
+            }
+        }
+        Ok(())
+    }
+}
