@@ -68,6 +68,11 @@ impl Located {
         &self.value
     }
 
+    /// The file that it stands in, and its place there, quotes included.
+    pub fn literal(&self) -> (&SourceFile, Range<usize>) {
+        (&self.source, self.span.clone())
+    }
+
     /// The file that it stands in.
     pub fn path(&self) -> &Path {
         &self.source.path

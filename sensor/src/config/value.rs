@@ -125,6 +125,12 @@ impl JsonSchema for Span {
 pub struct Date(jiff::civil::Date);
 
 impl Date {
+    /// When the day is over, in UTC.
+    pub fn end(self) -> jiff::Timestamp {
+        let next = self.0.saturating_add(jiff::Span::new().days(1));
+        next.to_zoned(jiff::tz::TimeZone::UTC).map_or(jiff::Timestamp::MAX, |midnight| midnight.timestamp())
+    }
+
     /// Whether the whole day is over at `now`, in UTC.
     pub fn is_over(self, now: jiff::Timestamp) -> bool {
         jiff::tz::TimeZone::UTC.to_datetime(now).date() > self.0

@@ -1,0 +1,208 @@
+//! An alert: the document of the event that raised it, with `kibana.alert.*` fields as Elastic's own alerts have them.
+
+mod document;
+mod pretty;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+pub use self::document::lookup;
+use self::document::{flatten, remove, text, texts};
+pub use self::pretty::escape;
+use crate::ecs;
+use crate::rule::Rule;
+
+/// `data_stream.dataset` of alerts.
+pub const DATASET: &str = "ldsentry.alerts";
+
+/// An alert, ready to be delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// `_id`: the same whenever the same rule in the same version sees the same event, so that what is delivered twice is
+    /// stored once.
+    pub id: String,
+    /// `kibana.alert.rule.rule_id`
+    pub rule_id: String,
+    /// The whole document.
+    pub document: Map<String, Value>,
+}
+
+/// What an alert is made of, beside the rule.
+#[derive(Debug, Clone)]
+pub struct Source<'a> {
+    /// The event's document.
+    pub document: Map<String, Value>,
+    /// `_id` of the document, where it comes from Elasticsearch.
+    pub id: Option<&'a str>,
+    /// `_index` of the document, where it comes from Elasticsearch.
+    pub index: Option<&'a str>,
+    /// The clause of the rule by which the event is what the rule looks for.
+    pub decided_by: &'a str,
+}
+
+impl Alert {
+    /// The alert that `rule` raises about an event, at `now`.
+    pub fn new(rule: &Rule, source: Source<'_>, now: Timestamp) -> Self {
+        let Source { mut document, id: document_id, index, decided_by } = source;
+        let event_id = text(&document, "event.id").or(document_id).map(str::to_owned);
+        let id = alert_id(rule, &document, event_id.as_deref());
+        let reason = reason(rule, &document);
+        let original_event = flatten(&document, "event");
+        let original_time = lookup(&document, "@timestamp").cloned();
+        let index = index.map_or_else(|| source_index(&document), str::to_owned);
+
+        for name in ["event.kind", "@timestamp", "data_stream"] {
+            remove(&mut document, name);
+        }
+        let now = json!(now.to_string());
+        document.shift_insert(0, "@timestamp".to_owned(), now.clone());
+        match document.get_mut("event").and_then(Value::as_object_mut) {
+            Some(event) => event.shift_insert(0, "kind".to_owned(), json!("signal")),
+            None => document.insert("event.kind".to_owned(), json!("signal")),
+        };
+        document.insert(
+            "data_stream".to_owned(),
+            json!({"type": "logs", "dataset": DATASET, "namespace": "default"}),
+        );
+        note_decision(&mut document, decided_by);
+
+        let mut add = |key: &str, value: Value| document.insert(format!("kibana.alert.{key}"), value);
+        add("uuid", json!(id));
+        add("status", json!("active"));
+        add("workflow_status", json!("open"));
+        add("workflow_tags", json!([]));
+        add("workflow_assignee_ids", json!([]));
+        add("depth", json!(1));
+        add("severity", json!(rule.severity.as_str()));
+        add("risk_score", json!(rule.risk_score));
+        add("reason", json!(reason));
+        add("start", now);
+        if let Some(time) = original_time {
+            add("original_time", time);
+        }
+        for (key, value) in original_event {
+            add(&format!("original_event.{key}"), value);
+        }
+        let ancestor = event_id.unwrap_or_else(|| id.clone());
+        add("ancestors", json!([{"id": ancestor, "type": "event", "index": index, "depth": 0}]));
+        for (key, value) in rule_fields(rule) {
+            add(&format!("rule.{key}"), value);
+        }
+        document.insert("kibana.space_ids".to_owned(), json!(["default"]));
+        Self { id, rule_id: rule.id.clone(), document }
+    }
+
+    /// The document as one line, without a line end.
+    pub fn to_line(&self) -> String {
+        // A JSON value always has a text.
+        serde_json::to_string(&self.document).unwrap_or_default()
+    }
+
+    /// The alert for a person at a terminal: several lines, the last one ended. Nothing in it steers the terminal
+    /// but the colours, if they are wanted.
+    pub fn to_pretty(&self, color: bool) -> String {
+        pretty::render(self, color)
+    }
+}
+
+/// `kibana.alert.rule.*`
+fn rule_fields(rule: &Rule) -> Vec<(&'static str, Value)> {
+    vec![
+        ("name", json!(rule.name)),
+        ("uuid", json!(rule.id)),
+        ("rule_id", json!(rule.id)),
+        ("rule_type_id", json!("siem.eqlRule")),
+        ("type", json!("eql")),
+        ("category", json!("Event Correlation Rule")),
+        ("consumer", json!("siem")),
+        ("producer", json!("siem")),
+        ("version", json!(rule.version)),
+        ("severity", json!(rule.severity.as_str())),
+        ("risk_score", json!(rule.risk_score)),
+        ("description", json!(rule.description)),
+        ("note", json!(rule.note.as_deref().unwrap_or_default())),
+        ("author", json!(rule.author)),
+        ("license", json!(rule.license)),
+        ("tags", json!(rule.tags)),
+        ("references", json!(rule.references)),
+        ("false_positives", json!(rule.false_positives)),
+        ("threat", json!(rule.threat)),
+        ("from", json!(rule.from)),
+        ("to", json!("now")),
+        ("interval", json!(rule.interval)),
+        ("max_signals", json!(rule.max_signals)),
+        ("indices", json!(rule.index)),
+        ("enabled", json!(true)),
+        ("immutable", json!(false)),
+        (
+            "parameters",
+            json!({
+                "type": "eql",
+                "language": "eql",
+                "query": rule.query.source(),
+                "index": rule.index,
+                "rule_id": rule.id,
+                "version": rule.version,
+                "severity": rule.severity.as_str(),
+                "risk_score": rule.risk_score,
+                "from": rule.from,
+                "max_signals": rule.max_signals,
+            }),
+        ),
+    ]
+}
+
+fn alert_id(rule: &Rule, document: &Map<String, Value>, event_id: Option<&str>) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(bytes);
+        hash.update([0]);
+    };
+    for name in ["host.id", "host.boot.id"] {
+        part(text(document, name).unwrap_or_default().as_bytes());
+    }
+    match event_id {
+        Some(id) => part(id.as_bytes()),
+        // Without an id, an event is what it says.
+        None => part(&serde_json::to_vec(document).unwrap_or_default()),
+    }
+    part(rule.id.as_bytes());
+    part(rule.version.to_string().as_bytes());
+    ecs::hex(&hash.finalize())
+}
+
+/// The sentence that Kibana shows in the list of alerts. Parts that the event does not have are left out.
+fn reason(rule: &Rule, document: &Map<String, Value>) -> String {
+    let mut sentence = texts(document, "event.category").join(",");
+    sentence.push_str(if sentence.is_empty() { "event" } else { " event" });
+    let mut joint = " with";
+    for (what, field) in [("process", "process.name"), ("file", "file.name")] {
+        if let Some(name) = text(document, field) {
+            sentence = format!("{sentence}{joint} {what} {name},");
+            joint = "";
+        }
+    }
+    for (preposition, field) in [("by", "user.name"), ("on", "host.name")] {
+        if let Some(name) = text(document, field) {
+            sentence = format!("{sentence} {preposition} {name}");
+        }
+    }
+    format!("{sentence} created {} alert {}.", rule.severity.as_str(), rule.name)
+}
+
+/// Where the event's document is, or would be.
+fn source_index(document: &Map<String, Value>) -> String {
+    let part = |name| text(document, name).unwrap_or_default();
+    match part("data_stream.dataset") {
+        "" => String::new(),
+        dataset => format!("{}-{dataset}-{}", part("data_stream.type"), part("data_stream.namespace")),
+    }
+}
+
+fn note_decision(document: &mut Map<String, Value>, decided_by: &str) {
+    let own = document.entry("ldsentry").or_insert_with(|| json!({}));
+    if let Some(own) = own.as_object_mut() {
+        own.insert("decided_by".to_owned(), json!(decided_by));
+    }
+}

@@ -1,0 +1,28 @@
+//! `ldsentry config`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use sensor::config::{Settings, schema};
+
+use super::{Exit, output};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the configuration in force, defaults included
+    Show {
+        /// Configuration file [default: /etc/ldsentry/ldsentry.toml if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the JSON schema of the configuration file
+    Schema,
+}
+
+pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
+    match command {
+        ConfigCommand::Show { config } => output::print(&Settings::load(config.as_deref())?.to_toml())?,
+        ConfigCommand::Schema => output::print_json(schema().as_value())?,
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,136 @@
+//! The command line: arguments in, exit code out. Everything else is the library's.
+#![expect(clippy::print_stderr, reason = "this is where errors are told")]
+
+mod config;
+mod output;
+mod replay;
+mod rules;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sensor::load::{Loaded, load};
+use sensor::rule::Diagnostic;
+
+/// What the exit codes mean; 2 is clap's, for wrong usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Fine = 0,
+    /// Input, rules or configuration are at fault.
+    Fault = 1,
+    /// The host cannot be watched.
+    CannotWatch = 3,
+}
+
+/// Watches who changes what the dynamic linker loads, and tells at once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ldsentry",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 fine, 1 input or rule at fault, 2 usage, 3 the host cannot be watched."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch this host and report alerts
+    Run(run::RunArgs),
+    /// Tell whether this host can be watched, how, and what would be missing
+    Check(run::CheckArgs),
+    /// Try rules on ECS events from a file
+    Replay(replay::ReplayArgs),
+    /// List, show, check and explain rules
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+    /// Show the configuration in force, or its JSON schema
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// Which rules, for every command that tries or shows some.
+#[derive(Debug, Args)]
+struct RuleArgs {
+    /// Directory with rules (TOML, elastic/detection-rules schema), looked through to the bottom; replaces the built-in
+    /// rules, which `--rules builtin` brings back. Can be given several times
+    #[arg(long, value_name = "DIR")]
+    rules: Vec<PathBuf>,
+    /// Configuration file whose rule directories and exceptions apply
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TextFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn run() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let outcome = match command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => run::check(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Rules(command) => rules::run(&command),
+        Command::Config(command) => config::run(&command),
+    };
+    let exit = outcome.unwrap_or_else(|error| {
+        if output::is_broken_pipe(&error) {
+            // Whoever read this has seen enough.
+            return Exit::Fine;
+        }
+        eprintln!("error: {error:#}");
+        Exit::Fault
+    });
+    ExitCode::from(exit as u8)
+}
+
+impl RuleArgs {
+    /// The rules and exceptions, compiled; or nothing, and the errors are on standard error.
+    fn load(&self) -> anyhow::Result<Option<Loaded>> {
+        Ok(match self.try_load()? {
+            Ok(loaded) => Some(loaded),
+            Err(errors) => {
+                print_diagnostics(&errors);
+                None
+            }
+        })
+    }
+
+    fn try_load(&self) -> anyhow::Result<Result<Loaded, Vec<Diagnostic>>> {
+        let (mut sources, mut exceptions) = (self.rules.clone(), Vec::new());
+        if let Some(path) = &self.config {
+            let settings = sensor::config::Settings::load(Some(path))?;
+            if sources.is_empty() {
+                sources = settings.rules.dirs.into_iter().map(PathBuf::from).collect();
+            }
+            exceptions = settings.exceptions;
+        }
+        Ok(load(&sources, &exceptions))
+    }
+}
+
+fn print_diagnostics(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        eprintln!("{diagnostic}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

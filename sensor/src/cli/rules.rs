@@ -1,0 +1,191 @@
+//! `ldsentry rules`.
+#![expect(clippy::print_stderr, reason = "this is where errors are told")]
+
+mod explain;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use sensor::load::Loaded;
+use sensor::rule::{Diagnostic, Rule, Skipped};
+use serde_json::{Value, json};
+
+use super::{Exit, RuleArgs, TextFormat, output};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RulesCommand {
+    /// List the rules in the order in which they are tried, and those that are skipped
+    List(ListArgs),
+    /// Show a rule
+    Show(ShowArgs),
+    /// Check rules: what is wrong, what could silently never fire
+    Check(ListArgs),
+    /// Show a rule as a tree, with the truth of each clause for an event
+    #[command(after_help = "\
+Examples:
+  ldsentry rules explain dynamic_linker_creation_or_modification
+  ldsentry rules explain 'Dynamic Linker Creation or Modification' event.json")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// How the list looks
+    #[arg(long, default_value = "text")]
+    format: TextFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// How the rule looks
+    #[arg(long, default_value = "text")]
+    format: TextFormat,
+    /// Id, name or file name of the rule
+    rule: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    show: ShowArgs,
+    /// File with events as JSON, `-` for standard input
+    event: Option<PathBuf>,
+}
+
+pub(super) fn run(command: &RulesCommand) -> anyhow::Result<Exit> {
+    match command {
+        RulesCommand::List(args) => list(args),
+        RulesCommand::Show(args) => show(args),
+        RulesCommand::Check(args) => check(args),
+        RulesCommand::Explain(args) => explain::run(args),
+    }
+}
+
+fn list(args: &ListArgs) -> anyhow::Result<Exit> {
+    let Some(Loaded { engine, skipped, .. }) = args.rules.load()? else { return Ok(Exit::Fault) };
+    if args.format == TextFormat::Json {
+        let rules: Vec<Value> = engine.rules().map(summary).collect();
+        output::print_json(&json!({"rules": rules, "skipped": skipped}))?;
+        return Ok(Exit::Fine);
+    }
+    let mut text = String::new();
+    for rule in engine.rules() {
+        writeln!(
+            text,
+            "{}  v{:<3} {:<8} {:>3}  {}  ({})",
+            rule.id,
+            rule.version,
+            rule.severity.as_str(),
+            rule.risk_score,
+            rule.name,
+            rule.origin
+        )?;
+    }
+    if !skipped.is_empty() {
+        writeln!(text, "\nskipped, {}:", skipped.len())?;
+        for Skipped { origin, reason, .. } in &skipped {
+            writeln!(text, "  {origin}: {reason}")?;
+        }
+    }
+    output::print(&text)?;
+    Ok(Exit::Fine)
+}
+
+fn summary(rule: &Rule) -> Value {
+    json!({
+        "rule_id": rule.id,
+        "name": rule.name,
+        "version": rule.version,
+        "severity": rule.severity.as_str(),
+        "risk_score": rule.risk_score,
+        "origin": rule.origin,
+    })
+}
+
+fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
+    let Some(loaded) = args.rules.load()? else { return Ok(Exit::Fault) };
+    let Some(index) = find(&loaded, &args.rule) else { return Ok(Exit::Fault) };
+    let rule = loaded.engine.rule(index);
+    if args.format == TextFormat::Json {
+        output::print_json(&json!({"origin": rule.origin, "rule": rule.table}))?;
+        return Ok(Exit::Fine);
+    }
+    let mut text = format!("{}\n\n{}\n\n", rule.name, rule.description);
+    let mut line = |label: &str, content: &str| {
+        if !content.is_empty() {
+            text.extend([format!("{label:<15}").as_str(), content, "\n"]);
+        }
+    };
+    line("rule_id", &rule.id);
+    line("version", &rule.version.to_string());
+    line("severity", &format!("{} ({})", rule.severity.as_str(), rule.risk_score));
+    line("max_signals", &format!("{} in {}", rule.max_signals, rule.interval));
+    for threat in &rule.threat {
+        for technique in &threat.technique {
+            let most_specific = technique.subtechnique.last();
+            let (id, name) =
+                most_specific.map_or((&technique.id, &technique.name), |sub| (&sub.id, &sub.name));
+            line("ATT&CK", &format!("{} {}: {id} {name}", threat.tactic.id, threat.tactic.name));
+        }
+    }
+    line("file", &rule.origin);
+    writeln!(text, "\n{}", rule.query.source().trim())?;
+    if let Some(note) = &rule.note {
+        writeln!(text, "\n{}", note.trim())?;
+    }
+    output::print(&text)?;
+    Ok(Exit::Fine)
+}
+
+fn check(args: &ListArgs) -> anyhow::Result<Exit> {
+    let (rules, skipped, warnings, errors): (Vec<Value>, Vec<Skipped>, Vec<Diagnostic>, Vec<Diagnostic>) =
+        match args.rules.try_load()? {
+            Ok(Loaded { engine, skipped, warnings }) => {
+                (engine.rules().map(summary).collect(), skipped, warnings, Vec::new())
+            }
+            Err(errors) => (Vec::new(), Vec::new(), Vec::new(), errors),
+        };
+    let exit = if errors.is_empty() { Exit::Fine } else { Exit::Fault };
+    if args.format == TextFormat::Json {
+        let report = json!({"rules": rules, "errors": errors, "warnings": warnings, "skipped": skipped});
+        output::print_json(&report)?;
+        return Ok(exit);
+    }
+    if exit == Exit::Fault {
+        super::print_diagnostics(&errors);
+        eprintln!("{} at fault", plural(errors.len(), "rule file"));
+        return Ok(exit);
+    }
+    let mut text = String::new();
+    for warning in &warnings {
+        writeln!(text, "{warning}\n")?;
+    }
+    let counts = [
+        plural(rules.len(), "rule"),
+        plural(warnings.len(), "warning"),
+        format!("{} skipped", skipped.len()),
+    ];
+    writeln!(text, "{}", counts.join(", "))?;
+    output::print(&text)?;
+    Ok(exit)
+}
+
+/// The index of the rule that `name` means; or nothing, and the error is on standard error.
+fn find(loaded: &Loaded, name: &str) -> Option<usize> {
+    let found = loaded.engine.rules().position(|rule| rule.is_called(name));
+    if found.is_none() {
+        eprintln!(
+            "error: there is no rule `{name}`\n  = help: `ldsentry rules list` shows the ids and names of those that are"
+        );
+    }
+    found
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

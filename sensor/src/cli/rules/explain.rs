@@ -1,0 +1,138 @@
+//! `ldsentry rules explain`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use eql::{ClauseKind, Explanation};
+use jiff::Timestamp;
+use sensor::detect::{Engine, Exclusion, Verdict};
+use sensor::replay::FieldReader;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{Exit, ExplainArgs, TextFormat, find, output};
+
+/// As many characters of a clause are shown.
+const SHOWN: usize = 140;
+
+pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let Some(loaded) = args.show.rules.load()? else { return Ok(Exit::Fault) };
+    let Some(rule) = find(&loaded, &args.show.rule) else { return Ok(Exit::Fault) };
+    let engine = &loaded.engine;
+    let Some(file) = &args.event else {
+        return print(args, vec![clauses(engine, rule)], &outline(engine, rule));
+    };
+    let mut reader = FieldReader::new(engine.fields());
+    let (mut json, mut text) = (Vec::new(), String::new());
+    let events = read(file)?;
+    for (index, event) in serde_json::Deserializer::from_str(&events).into_iter::<&RawValue>().enumerate() {
+        let number = index + 1;
+        let what = || format!("event {number} of {} is not a JSON object", file.display());
+        reader.read(event.with_context(what)?.get().as_bytes()).with_context(what)?;
+        let verdict = engine.verdict(rule, &reader, Timestamp::now());
+        let clause = engine.clause(rule, verdict);
+        let tree = engine.program(rule).explain(&reader);
+        json.push(json!({
+            "event": number,
+            "rule_id": engine.rule(rule).id,
+            "verdict": word(verdict),
+            "clause": clause,
+            "tree": tree_json(&tree),
+        }));
+        writeln!(text, "event {number}: {}, decided by {}\n", word(verdict), shortened(&clause))?;
+        write_tree(&mut text, &tree, 1)?;
+        if let Verdict::Excluded(Exclusion::Exception(index)) = verdict
+            && let Some(exception) = engine.exceptions().nth(index)
+        {
+            writeln!(text, "  the exception `{}` holds: {}", exception.name, exception.reason)?;
+        }
+        text.push('\n');
+    }
+    print(args, json, &text)
+}
+
+fn print(args: &ExplainArgs, json: Vec<Value>, text: &str) -> anyhow::Result<Exit> {
+    if args.show.format == TextFormat::Json {
+        output::print_json(&Value::Array(json))?;
+    } else {
+        output::print(text)?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        return Ok(text);
+    }
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Alert => "alert",
+        Verdict::Excluded(_) => "excluded",
+        Verdict::NoMatch(_) | Verdict::NotOffered => "no_match",
+    }
+}
+
+/// The rule without an event: what it asks for and what it excludes.
+fn outline(engine: &Engine, rule: usize) -> String {
+    let clauses = engine.program(rule).clauses();
+    let of_kind = |kind: ClauseKind| clauses.iter().filter(move |clause| clause.kind == kind);
+    let mut text = format!("{}\n\nalerts if all of these hold:\n", engine.rule(rule).name);
+    for clause in of_kind(ClauseKind::Condition) {
+        text.extend(["  ", &shortened(&clause.text), "\n"]);
+    }
+    if of_kind(ClauseKind::Exclusion).next().is_some() {
+        text.push_str("and none of these:\n");
+    }
+    for clause in of_kind(ClauseKind::Exclusion) {
+        text.extend(["  ", &shortened(&clause.text), "\n"]);
+    }
+    text
+}
+
+fn clauses(engine: &Engine, rule: usize) -> Value {
+    let clauses = engine.program(rule).clauses().iter().map(|clause| {
+        let kind = match clause.kind {
+            ClauseKind::Condition => "condition",
+            ClauseKind::Exclusion => "exclusion",
+        };
+        json!({"kind": kind, "clause": clause.text})
+    });
+    json!({"rule_id": engine.rule(rule).id, "clauses": clauses.collect::<Vec<_>>()})
+}
+
+fn write_tree(text: &mut String, tree: &Explanation, depth: usize) -> std::fmt::Result {
+    let indent = "  ".repeat(depth);
+    for child in &tree.children {
+        let mark = if child.decided { "   <- decided" } else { "" };
+        writeln!(text, "{indent}{:<5} {}{mark}", child.truth, shortened(&child.text))?;
+        write_tree(text, child, depth + 1)?;
+    }
+    Ok(())
+}
+
+fn tree_json(tree: &Explanation) -> Value {
+    let mut node = json!({"clause": tree.text, "truth": tree.truth});
+    if tree.decided {
+        node["decided"] = json!(true);
+    }
+    if !tree.children.is_empty() {
+        node["children"] = tree.children.iter().map(tree_json).collect();
+    }
+    node
+}
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    sensor::alert::escape(&shown)
+}

@@ -1,0 +1,70 @@
+//! `ldsentry run` and `ldsentry check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sensor::config::{Attach, Format, Overrides, RuleSource, Settings, Source};
+
+use super::{Exit, TextFormat};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ldsentry run                                  built-in rules, alerts on standard output
+  ldsentry run --rules /etc/ldsentry/rules --rules builtin
+  ldsentry run --output ndjson | jq .kibana.alert.reason")]
+pub(super) struct RunArgs {
+    /// Configuration file [default: /etc/ldsentry/ldsentry.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory with rules; replaces those of the configuration. `builtin` stands for the built-in ones. Can be given
+    /// several times
+    #[arg(long, value_name = "DIR")]
+    rules: Vec<PathBuf>,
+    /// What delivers the events
+    #[arg(long)]
+    source: Option<Source>,
+    /// How eBPF programs are attached
+    #[arg(long)]
+    attach: Option<Attach>,
+    /// BTF of this host's kernel, if the kernel has none of its own
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+    /// How alerts look on standard output [default: pretty on a terminal, else ndjson]
+    #[arg(long)]
+    output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration file [default: /etc/ldsentry/ldsentry.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How the answer looks
+    #[arg(long, default_value = "text")]
+    format: TextFormat,
+}
+
+pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    let RunArgs { config, rules, source, attach, btf, output } = args;
+    let rules = rules.into_iter().map(RuleSource::from).collect();
+    let settings =
+        Settings::load(config.as_deref())?.with_overrides(Overrides { rules, source, attach, btf, output });
+    let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
+    match sensor::load::load(&sources, &settings.exceptions) {
+        // Here `sensor::pipeline::run(settings, loaded)` takes over.
+        Ok(_) => Ok(Exit::CannotWatch),
+        Err(errors) => {
+            super::print_diagnostics(&errors);
+            Ok(Exit::Fault)
+        }
+    }
+}
+
+pub(super) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
+    Settings::load(args.config.as_deref())?;
+    match args.format {
+        // Here the check of the host takes over.
+        TextFormat::Text | TextFormat::Json => Ok(Exit::CannotWatch),
+    }
+}

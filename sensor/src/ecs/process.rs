@@ -1,0 +1,114 @@
+//! Who did it: `process.*` and the facts about its executable.
+
+use eql::Value;
+
+use super::{Document, Field, flag, identity, integer, known, optional, text};
+use crate::event::{Ancestor, Executable, ExecutableFile};
+
+impl Document<'_> {
+    pub(super) fn process(&self, field: Field) -> Value<'_> {
+        let process = &self.event.process;
+        let parent = self.event.ancestors.first();
+        let file = file(&process.executable);
+        match field {
+            Field::ProcessPid => integer(process.pid.into()),
+            Field::ProcessEntityId => self.text(field, || self.entity_id(process.pid, process.start_boot_ns)),
+            Field::ProcessStart => self.text(field, || process.start.to_string()),
+            Field::ProcessExecutable => path(&process.executable),
+            Field::ProcessName => name(&process.executable),
+            Field::ProcessCommandLine if process.args.is_empty() => Value::Missing,
+            Field::ProcessCommandLine => self.text(field, || process.args.join(" ")),
+            Field::ProcessArgs => Value::Array(&process.args),
+            Field::ProcessArgsCount if process.args.is_empty() || process.args_truncated => Value::Missing,
+            Field::ProcessArgsCount => integer(process.args.len() as u64),
+            Field::ProcessThreadId => integer(process.tid.into()),
+            Field::ProcessThreadName => known(&process.thread_name),
+            Field::ProcessCapabilities => self.list(field, || text::capabilities(process.capabilities)),
+            Field::ProcessParentPid => parent.map_or(Value::Missing, |parent| integer(parent.pid.into())),
+            Field::ProcessParentEntityId => match parent {
+                Some(parent) => self.text(field, || self.entity_id(parent.pid, parent.start_boot_ns)),
+                None => Value::Missing,
+            },
+            Field::ProcessParentExecutable => {
+                parent.map_or(Value::Missing, |parent| path(&parent.executable))
+            }
+            Field::ProcessParentName => parent.map_or(Value::Missing, |parent| name(&parent.executable)),
+            Field::ProcessParentThreadName => optional(parent.map(|parent| parent.thread_name.as_str())),
+            Field::ProcessAncestry => {
+                self.ancestors(field, |ancestor| self.entity_id(ancestor.pid, ancestor.start_boot_ns))
+            }
+            Field::OwnExecutableStatus => Value::String(match process.executable {
+                Executable::File(_) => "known",
+                Executable::KernelThread => "kernel_thread",
+                Executable::Unknown => "unknown",
+            }),
+            Field::OwnExecutableTruncated => flag(file.is_some_and(|file| file.path.truncated)),
+            Field::OwnExecutableRawPath => self.raw(field, file.map(|file| &file.path)),
+            Field::OwnExecutableDeleted => flag(file.is_some_and(|file| file.deleted)),
+            Field::OwnExecutableMemfd => flag(file.is_some_and(|file| file.memfd)),
+            Field::OwnExecutableUid => self.fact(field, |file| file.uid.to_string()),
+            Field::OwnExecutableGid => self.fact(field, |file| file.gid.to_string()),
+            Field::OwnExecutableMode => self.fact(field, |file| text::octal(file.mode)),
+            Field::OwnExecutableLinks => file.map_or(Value::Missing, |file| integer(file.links.into())),
+            Field::OwnExecutableDevice => self.fact(field, |file| text::device(file.device)),
+            Field::OwnExecutableInode => self.fact(field, |file| file.inode.to_string()),
+            Field::OwnProcessArgsTruncated => flag(process.args_truncated),
+            Field::OwnAncestorsPid => self.ancestors(field, |ancestor| ancestor.pid.to_string()),
+            Field::OwnAncestorsExecutable => self.ancestors(field, |ancestor| match file_of(ancestor) {
+                Some(file) => file.path.text.clone(),
+                None => format!("[{}]", ancestor.thread_name),
+            }),
+            Field::OwnLoginUserId => match &process.login_user {
+                Some(user) => self.text(field, || user.id.to_string()),
+                None => Value::Missing,
+            },
+            Field::OwnLoginUserName => {
+                optional(process.login_user.as_ref().and_then(|user| user.name.as_deref()))
+            }
+            Field::OwnSessionId => process.session_id.map_or(Value::Missing, |id| integer(id.into())),
+            Field::OwnCgroupId => integer(process.cgroup_id),
+            Field::OwnMountNamespace => integer(process.mount_namespace.into()),
+            Field::OwnPidNamespace => integer(process.pid_namespace.into()),
+            _ => Value::Missing,
+        }
+    }
+
+    /// Stable for a process on a boot of a host, whoever asks and whenever.
+    fn entity_id(&self, pid: u32, start_boot_ns: u64) -> String {
+        let host = &self.event.host;
+        identity(&["process", &host.id, &host.boot_id, &pid.to_string(), &start_boot_ns.to_string()])
+    }
+
+    fn fact(&self, field: Field, make: impl FnOnce(&ExecutableFile) -> String) -> Value<'_> {
+        match file(&self.event.process.executable) {
+            Some(file) => self.text(field, || make(file)),
+            None => Value::Missing,
+        }
+    }
+
+    fn ancestors(&self, field: Field, make: impl Fn(&Ancestor) -> String) -> Value<'_> {
+        if self.event.ancestors.is_empty() {
+            return Value::Missing;
+        }
+        self.list(field, || self.event.ancestors.iter().map(make).collect())
+    }
+}
+
+fn file(executable: &Executable) -> Option<&ExecutableFile> {
+    match executable {
+        Executable::File(file) => Some(file),
+        Executable::KernelThread | Executable::Unknown => None,
+    }
+}
+
+fn file_of(ancestor: &Ancestor) -> Option<&ExecutableFile> {
+    file(&ancestor.executable)
+}
+
+fn path(executable: &Executable) -> Value<'_> {
+    optional(file(executable).map(|file| file.path.text.as_str()))
+}
+
+fn name(executable: &Executable) -> Value<'_> {
+    optional(file(executable).and_then(|file| text::file_name(&file.path.text)))
+}
