@@ -1,1 +1,11 @@
-//! Whole-program tests.
+//! Whole-program tests: what scenarios are, and how they are run.
+//!
+//! The scenarios themselves are in `tests/lab/`, and what they do to the guest is in `src/bin/attack.rs` and `src/lib.sh`.
+
+mod alert;
+mod boot;
+mod scenario;
+
+pub use alert::{compare, lookup};
+pub use boot::{Boot, Outcome};
+pub use scenario::Scenario;

@@ -1,0 +1,237 @@
+//! One boot of one kernel, in which all scenarios run one after the other.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use serde_json::Value;
+use xtask::lab::{Attach, Binaries, Frame, Guest, GuestOptions, Kind, LAB, MARKER, Payload, Plan, Series};
+
+use crate::Scenario;
+use crate::alert::lookup;
+
+/// Names a static daemon to test instead of the one that is built from this tree.
+const OTHER_DAEMON: &str = "LDSENTRY_LAB_DAEMON";
+
+/// What came of a scenario.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The script's exit code.
+    pub exit_code: i32,
+    /// The script's standard output.
+    pub stdout: String,
+    /// The script's standard error.
+    pub stderr: String,
+    /// The daemon's alerts, without those for the lab's own markers.
+    pub alerts: Vec<Value>,
+    /// What the daemon said on standard error meanwhile.
+    pub daemon_stderr: String,
+}
+
+impl Outcome {
+    /// What the script printed as `name=value`; the last one counts.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        let facts = self.stdout.lines().filter_map(|line| line.split_once('='));
+        facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// A number that the script printed as `name=value`.
+    pub fn number(&self, name: &str) -> Result<u64> {
+        let facts = self.facts();
+        let fact = facts.get(name).with_context(|| format!("the script did not print {name}=…"))?;
+        fact.parse().with_context(|| format!("{name} is `{fact}`, no number"))
+    }
+
+    /// Everything that was said, for people.
+    pub fn transcript(&self) -> String {
+        let mut text = String::new();
+        for (who, said) in [
+            ("the script's output", &self.stdout),
+            ("the script's errors", &self.stderr),
+            ("the daemon's errors", &self.daemon_stderr),
+        ] {
+            if !said.is_empty() {
+                write!(text, "--- {who}:\n{said}").ok();
+            }
+        }
+        text
+    }
+}
+
+/// What the daemon did over the whole boot.
+#[derive(Debug)]
+struct Results {
+    scenarios: BTreeMap<String, Outcome>,
+    /// Why it ended before everything had run.
+    broken: Option<anyhow::Error>,
+    complaints: Vec<String>,
+    daemon_stderr: String,
+}
+
+/// One boot, which happens when its first result is asked for.
+#[derive(Debug)]
+pub struct Boot {
+    series: Series,
+    attach: Attach,
+    scenarios: Vec<Arc<Scenario>>,
+    results: OnceLock<Results>,
+}
+
+impl Boot {
+    /// A boot of this kernel with the daemon attached in this way.
+    pub fn new(series: Series, attach: Attach) -> Self {
+        Self { series, attach, scenarios: Vec::new(), results: OnceLock::new() }
+    }
+
+    /// As in a test's name.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.series.name(), self.attach.name())
+    }
+
+    /// One more scenario to run.
+    pub fn add(&mut self, scenario: Arc<Scenario>) {
+        self.scenarios.push(scenario);
+    }
+
+    /// Whether the scenario passed.
+    pub fn verify(&self, scenario: &Scenario) -> Result<()> {
+        let results = self.results();
+        match (results.scenarios.get(scenario.name()), &results.broken) {
+            (Some(outcome), _) => scenario.verify(outcome),
+            (None, Some(error)) => {
+                bail!("not finished, the guest ended before: {error:#}\n{}", results.daemon_stderr)
+            }
+            (None, None) => bail!("the guest did not run it"),
+        }
+    }
+
+    /// Whether the daemon as a whole behaved.
+    pub fn verify_daemon(&self) -> Result<()> {
+        let results = self.results();
+        if let Some(error) = &results.broken {
+            bail!("{error:#}\n{}", results.daemon_stderr);
+        }
+        ensure!(
+            results.complaints.is_empty(),
+            "{}\n{}",
+            results.complaints.join("\n"),
+            results.daemon_stderr
+        );
+        Ok(())
+    }
+
+    fn results(&self) -> &Results {
+        self.results.get_or_init(|| {
+            let mut collector = Collector::default();
+            let broken = self.run(&mut collector).err();
+            Results {
+                scenarios: collector.finished,
+                broken,
+                complaints: collector.complaints,
+                daemon_stderr: collector.daemon_stderr,
+            }
+        })
+    }
+
+    fn run(&self, collector: &mut Collector) -> Result<()> {
+        let binaries = binaries()?;
+        let mut payload = Payload::new()?;
+        let other = std::env::var_os(OTHER_DAEMON).map(PathBuf::from);
+        payload.add_program("bin/ldsentry", &other.unwrap_or_else(|| binaries.path("ldsentry")))?;
+        payload.add_program("bin/attack", &binaries.path("attack"))?;
+        payload.add("lib.sh", include_bytes!("lib.sh"), 0o644)?;
+        let daemon = ["bin/ldsentry", "run", "--output", "ndjson", "--attach", self.attach.name()];
+        let mut daemon = daemon.map(str::to_owned).to_vec();
+        daemon[0] = format!("{LAB}/{}", daemon[0]);
+        let scenarios = self.scenarios.iter().map(|scenario| scenario.as_plan()).collect();
+        let plan = Plan { daemon, scenarios, markers: true, shell: false };
+        let guest =
+            Guest::boot(&GuestOptions { series: self.series, binaries, payload: &payload, plan: &plan })?;
+        while collector.take(&guest.next_frame()?)? {}
+        Ok(())
+    }
+}
+
+/// The programs for the guest, built once for all boots.
+fn binaries() -> Result<&'static Binaries> {
+    static BINARIES: OnceLock<Result<Binaries>> = OnceLock::new();
+    let built = BINARIES.get_or_init(|| {
+        xtask::setup::run()?;
+        xtask::lab::build(&[("sensor", "ldsentry"), ("integration-tests", "attack")])
+    });
+    built.as_ref().map_err(|error| anyhow!("{error:#}"))
+}
+
+/// Puts frames together again.
+#[derive(Debug, Default)]
+struct Collector {
+    finished: BTreeMap<String, Outcome>,
+    name: String,
+    current: Outcome,
+    stdout: Vec<u8>,
+    markers: usize,
+    complaints: Vec<String>,
+    daemon_stderr: String,
+}
+
+impl Collector {
+    /// Whether there is more to come.
+    fn take(&mut self, frame: &Frame) -> Result<bool> {
+        match frame.kind {
+            Kind::Begin => {
+                self.name = frame.text();
+                self.markers = 0;
+            }
+            Kind::ScriptStdout => self.current.stdout.push_str(&frame.text()),
+            Kind::ScriptStderr => self.current.stderr.push_str(&frame.text()),
+            Kind::DaemonStdout => self.take_output(&frame.payload),
+            Kind::DaemonStderr => {
+                self.current.daemon_stderr.push_str(&frame.text());
+                self.daemon_stderr.push_str(&frame.text());
+            }
+            Kind::End => {
+                if self.markers != 1 {
+                    self.complaints
+                        .push(format!("{} alerts for the marker after {}", self.markers, self.name));
+                }
+                let mut outcome = std::mem::take(&mut self.current);
+                outcome.exit_code = frame.text().parse().context("reading a script's exit code")?;
+                self.finished.insert(std::mem::take(&mut self.name), outcome);
+            }
+            Kind::DaemonExit => {
+                if frame.text() != "0" {
+                    self.complaints.push(format!("the daemon's exit code is {}", frame.text()));
+                }
+                if !self.current.alerts.is_empty() {
+                    self.complaints
+                        .push(format!("{} alerts after the last scenario", self.current.alerts.len()));
+                }
+            }
+            Kind::Done => return Ok(false),
+            Kind::Hello | Kind::Ready | Kind::Failed => {}
+        }
+        Ok(true)
+    }
+
+    fn take_output(&mut self, bytes: &[u8]) {
+        self.stdout.extend_from_slice(bytes);
+        while let Some(end) = self.stdout.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.stdout.drain(..=end).collect();
+            match serde_json::from_slice::<Value>(&line) {
+                Ok(alert) if is_marker(&alert) => self.markers += 1,
+                Ok(alert) => self.current.alerts.push(alert),
+                Err(error) => {
+                    let line = String::from_utf8_lossy(&line);
+                    self.complaints.push(format!("no JSON on the daemon's standard output: {error}: {line}"));
+                }
+            }
+        }
+    }
+}
+
+fn is_marker(alert: &Value) -> bool {
+    let name = lookup(alert, "file.name").and_then(Value::as_str);
+    name.is_some_and(|name| name.starts_with(MARKER))
+}

@@ -1,0 +1,65 @@
+# Shell functions for scenarios.
+
+# Succeeds if the command fails.
+fails() {
+    if "$@"; then
+        echo "lab: expected to fail: $*" >&2
+        return 1
+    fi
+}
+
+# Prints a fact that the test may refer to.
+fact() {
+    echo "$1=$2"
+}
+
+# Forgets cached directory entries and inodes.
+forget_entries() {
+    sync
+    echo 2 >/proc/sys/vm/drop_caches
+}
+
+# Makes a file system of a kind with a small root in it, once in a boot; afterwards it is at /mnt/KIND.
+file_system() {
+    root=/mnt/$1
+    if mountpoint --quiet "$root"; then
+        return
+    fi
+    mkdir -p "$root"
+    image=/tmp/$1.img
+    case $1 in
+    ext4)
+        truncate -s 64M "$image"
+        mkfs.ext4 -q "$image"
+        mount -o loop "$image" "$root"
+        ;;
+    xfs)
+        truncate -s 320M "$image"
+        mkfs.xfs -q "$image"
+        mount -o loop "$image" "$root"
+        ;;
+    btrfs)
+        truncate -s 256M "$image"
+        mkfs.btrfs -q "$image"
+        mount -o loop "$image" "$root"
+        ;;
+    tmpfs)
+        mount -t tmpfs none "$root"
+        ;;
+    overlay)
+        mkdir -p /mnt/overlay-layers/lower/etc /mnt/overlay-layers/upper /mnt/overlay-layers/work
+        mount -t overlay overlay \
+            -o lowerdir=/mnt/overlay-layers/lower,upperdir=/mnt/overlay-layers/upper,workdir=/mnt/overlay-layers/work \
+            "$root"
+        ;;
+    esac
+    mkdir -p "$root/bin" "$root/etc/ld.so.conf.d" "$root/tmp" "$root/proc"
+    cp /lab/bin/attack "$root/bin/attack"
+}
+
+# Runs a command in the root of a file system of that kind.
+within() {
+    kind=$1
+    shift
+    chroot "/mnt/$kind" "$@"
+}
