@@ -19,6 +19,7 @@ pub use guest::{Guest, GuestOptions};
 pub use kernel::{Kernel, Series};
 pub use payload::Payload;
 pub use plan::{Attach, LAB, MARKER, Plan, Scenario};
+pub(crate) use script::daemon_command;
 pub use script::{ScriptOptions, run_script, shell};
 
 use std::path::PathBuf;

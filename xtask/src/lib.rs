@@ -3,5 +3,8 @@
 //! `cargo xtask` is the binary of this package; the lab tests in `tests/` use the library.
 
 pub mod command;
+pub mod demo;
 pub mod lab;
 pub mod setup;
+pub mod test;
+pub mod tidy;

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::demo::{self, Place};
 use xtask::lab::{self, ScriptOptions};
-use xtask::setup;
+use xtask::{setup, test, tidy};
 
 /// What cargo cannot do
 #[derive(Debug, Parser)]
@@ -20,6 +21,22 @@ struct Arguments {
 enum Task {
     /// Find an eBPF toolchain and the lab's tools, and install what is missing
     Setup,
+    /// Watch the daemon at work: on this kernel if it can be hooked, else on a stock one under QEMU
+    Run {
+        /// Use a stock kernel under QEMU
+        #[arg(long, conflicts_with = "native")]
+        vm: bool,
+        /// Use this host's kernel
+        #[arg(long)]
+        native: bool,
+    },
+    /// Check everything, natively and on stock kernels
+    Test {
+        /// Only tests whose names contain this
+        filter: Option<String>,
+    },
+    /// Check what the compiler does not, and list long files
+    Tidy,
     /// Try things in a stock kernel under QEMU
     #[command(subcommand)]
     Lab(Lab),
@@ -52,9 +69,18 @@ fn main() -> ExitCode {
 }
 
 fn perform(task: &Task) -> Result<i32> {
+    if let Task::Tidy = task {
+        return tidy::run(true).map(|()| 0);
+    }
     setup::run()?;
     match task {
-        Task::Setup => Ok(0),
+        Task::Setup | Task::Tidy => Ok(0),
+        Task::Run { vm, native } => demo::run(match (vm, native) {
+            (true, _) => Place::Lab,
+            (_, true) => Place::Here,
+            _ => Place::Anywhere,
+        }),
+        Task::Test { filter } => test::run(filter.as_deref()),
         Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),
         Task::Lab(Lab::Shell { options }) => lab::shell(options).map(|()| 0),
     }

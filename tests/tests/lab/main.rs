@@ -1,6 +1,6 @@
 //! Stock kernels, real attacks: every scenario on every kernel with every way to attach, one boot for each combination.
 //!
-//! Rows are those of the list of evasions in `docs/evasions.md`.
+//! Rows are those of the project's list of evasions.
 
 mod basics;
 
