@@ -26,6 +26,8 @@ file_system() {
         return
     fi
     mkdir -p "$root"
+    # Without udev nothing loads it when its device is opened.
+    modprobe loop
     image=/tmp/$1.img
     case $1 in
     ext4)
@@ -35,12 +37,12 @@ file_system() {
         ;;
     xfs)
         truncate -s 320M "$image"
-        mkfs.xfs -q "$image"
+        mkfs.xfs -q -f "$image"
         mount -o loop "$image" "$root"
         ;;
     btrfs)
         truncate -s 256M "$image"
-        mkfs.btrfs -q "$image"
+        mkfs.btrfs -q -f "$image"
         mount -o loop "$image" "$root"
         ;;
     tmpfs)

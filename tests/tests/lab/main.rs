@@ -3,6 +3,11 @@
 //! Rows are those of the project's list of evasions.
 
 mod basics;
+mod benign;
+mod expected;
+mod outcomes;
+mod paths;
+mod processes;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +17,16 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use xtask::lab::{Attach, Series};
 
 fn scenarios() -> Vec<Scenario> {
-    basics::scenarios()
+    [
+        basics::scenarios(),
+        outcomes::scenarios(),
+        paths::scenarios(),
+        processes::scenarios(),
+        benign::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {

@@ -1,0 +1,45 @@
+//! Alerts that many scenarios expect.
+
+use serde_json::{Value, json};
+
+/// The attack program created a file.
+pub(crate) fn created(path: &str) -> Value {
+    json!({
+        "event.action": "creation",
+        "event.outcome": "success",
+        "file.path": path,
+        "file.Ext.original.path": null,
+        "process.executable": "/lab/bin/attack",
+        "process.pid": "$pid",
+    })
+}
+
+/// The attack program renamed a file.
+pub(crate) fn renamed(from: &str, to: &str) -> Value {
+    json!({
+        "event.action": "rename",
+        "event.outcome": "success",
+        "file.path": to,
+        "file.Ext.original.path": from,
+        "process.executable": "/lab/bin/attack",
+        "process.pid": "$pid",
+    })
+}
+
+/// `touch` created a file to start from.
+pub(crate) fn touched(path: &str) -> Value {
+    json!({
+        "event.action": "creation",
+        "event.outcome": "success",
+        "file.path": path,
+        "process.executable": "/usr/bin/touch",
+    })
+}
+
+/// The same alert, with other values for some fields.
+pub(crate) fn with(mut alert: Value, fields: Value) -> Value {
+    if let (Some(alert), Value::Object(fields)) = (alert.as_object_mut(), fields) {
+        alert.extend(fields);
+    }
+    alert
+}

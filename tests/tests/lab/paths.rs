@@ -1,0 +1,160 @@
+//! One entry, many paths: rows 13 and 18, and mounts and roots of its own.
+
+use anyhow::{Context as _, ensure};
+use integration_tests::{Scenario, lookup};
+use serde_json::json;
+
+use crate::expected::{created, renamed, with};
+
+const PRELOAD: &str = "/etc/ld.so.preload";
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    let mut scenarios = aliases();
+    scenarios.extend(roots());
+    scenarios.extend(hostile_names());
+    scenarios.extend(long_paths());
+    scenarios
+}
+
+/// Another way to the same entry.
+fn aliases() -> Vec<Scenario> {
+    vec![
+        Scenario::new("alias/dots_and_slashes", "attack create /etc//ld.so.conf.d/./../ld.so.preload")
+            .alert(created(PRELOAD)),
+        Scenario::new("alias/relative", "cd /etc; attack create ld.so.preload").alert(created(PRELOAD)),
+        Scenario::new("alias/symlinked_directory", "ln -s /etc alias; attack create alias/ld.so.preload")
+            .alert(created(PRELOAD)),
+        Scenario::new("alias/proc_self_cwd", "cd /etc; attack create /proc/self/cwd/ld.so.preload")
+            .alert(created(PRELOAD)),
+        Scenario::new("alias/proc_pid_root", "attack create /proc/$$/root/etc/ld.so.preload")
+            .alert(created(PRELOAD)),
+        // As the process sees it the file is in `alias`; in the host's namespace it is also what it is.
+        Scenario::new(
+            "alias/bind_mount",
+            "mkdir alias; mount --bind /etc alias; attack create alias/ld.so.preload; umount alias",
+        )
+        .alert(created(PRELOAD)),
+        Scenario::new(
+            "alias/rename_through_bind_mount",
+            "mkdir alias; mount --bind /etc alias; touch alias/new; \
+             attack rename alias/new alias/ld.so.preload; umount alias",
+        )
+        .alert(renamed("/etc/new", PRELOAD)),
+    ]
+}
+
+/// The path is the one that the process sees, whatever its root and mounts are.
+fn roots() -> Vec<Scenario> {
+    vec![
+        Scenario::new("root/chroot", "file_system tmpfs; within tmpfs /bin/attack create /etc/ld.so.preload; \
+             rm /mnt/tmpfs/etc/ld.so.preload")
+            .alert(with(created(PRELOAD), json!({
+                "process.executable": "/bin/attack",
+                "ldsentry.file.view": "process",
+                "ldsentry.file.paths.host": ["/mnt/tmpfs/etc/ld.so.preload"],
+            }))),
+        // Reaching into a root from outside is an operation on another path.
+        Scenario::new("root/from_outside", "file_system tmpfs; attack create /mnt/tmpfs/etc/ld.so.preload; \
+             rm /mnt/tmpfs/etc/ld.so.preload"),
+        Scenario::new("root/mount_namespace", "unshare --mount attack create /etc/ld.so.preload")
+            .alert(created(PRELOAD)),
+        Scenario::new(
+            "root/etc_of_its_own",
+            "unshare --mount sh -eu -c 'mount -t tmpfs none /etc; attack create /etc/ld.so.preload'",
+        )
+        .alert(created(PRELOAD)),
+        Scenario::new(
+            "root/conf_d_of_its_own",
+            "unshare --mount sh -eu -c 'mount -t tmpfs none /etc/ld.so.conf.d; attack create /etc/ld.so.conf.d/evil'",
+        )
+        .alert(created("/etc/ld.so.conf.d/evil")),
+        Scenario::new(
+            "root/user_namespace",
+            "file_system tmpfs; chmod 1777 /mnt/tmpfs/etc; \
+             setpriv --reuid 1234 --regid 1234 --clear-groups unshare --user --map-root-user \
+             chroot /mnt/tmpfs /bin/attack create /etc/ld.so.preload; rm /mnt/tmpfs/etc/ld.so.preload",
+        )
+        .alert(with(created(PRELOAD), json!({"process.executable": "/bin/attack", "user.id": "1234"}))),
+    ]
+}
+
+/// Bytes that break naive output.
+fn hostile_names() -> Vec<Scenario> {
+    let hostile = |name: &str, printf: &str, path: &str| {
+        Scenario::new(
+            format!("hostile/{name}"),
+            format!(r#"attack create "$(printf '/etc/ld.so.conf.d/{printf}')""#),
+        )
+        .alert(created(path))
+    };
+    let long = "n".repeat(255);
+    vec![
+        hostile("quotes", r"\047\042\134{}", r#"/etc/ld.so.conf.d/'"\{}"#),
+        hostile("newline", r#"a\nb{"x":1}"#, "/etc/ld.so.conf.d/a\nb{\"x\":1}"),
+        hostile("control_bytes", r"\001\033[2J\177", "/etc/ld.so.conf.d/\u{1}\u{1b}[2J\u{7f}"),
+        hostile("utf8", "\u{e9}\u{1f980}", "/etc/ld.so.conf.d/\u{e9}\u{1f980}"),
+        hostile("longest_name", &long, &format!("/etc/ld.so.conf.d/{long}")),
+        // Not UTF-8: shown with replacement characters, and byte for byte beside it.
+        Scenario::new("hostile/not_utf8", r#"attack create "$(printf '/etc/ld.so.conf.d/\377\200x')""#)
+            .alert(with(
+                created("/etc/ld.so.conf.d/\u{fffd}\u{fffd}x"),
+                json!({"ldsentry.file.raw_path": "2f6574632f6c642e736f2e636f6e662e642fff8078"}),
+            )),
+        Scenario::new(
+            "hostile/arguments",
+            r#"sh -c 'echo pid=$$; echo /x >/etc/ld.so.preload' "$(printf 'a\nb\377\042')" ''"#,
+        )
+        .alert(json!({
+            "process.pid": "$pid",
+            "process.args": [
+                "sh", "-c", "echo pid=$$; echo /x >/etc/ld.so.preload", "a\nb\u{fffd}\"", "",
+            ],
+        })),
+        Scenario::new(
+            "hostile/executable",
+            r#"name=$(printf 'e\n"\377'); cp /lab/bin/attack "$name"; "./$name" create /etc/ld.so.preload"#,
+        )
+        .alert(with(
+            created(PRELOAD),
+            json!({"process.executable": "/var/lab/hostile/executable/e\n\"\u{fffd}"}),
+        )),
+    ]
+}
+
+/// A path that cannot be walked to its end is told from one that can.
+fn long_paths() -> Vec<Scenario> {
+    let deep = |depth: usize| "/d".repeat(depth);
+    let long = format!("/{}", "l".repeat(200)).repeat(12);
+    vec![
+        Scenario::new("long/deep", "attack create-deep /etc/ld.so.conf.d d 20 evil")
+            .alert(created(&format!("/etc/ld.so.conf.d{}/evil", deep(20)))),
+        Scenario::new(
+            "long/long_names",
+            format!("attack create-deep /etc/ld.so.conf.d {} 12 evil", "l".repeat(200)),
+        )
+        .alert(created(&format!("/etc/ld.so.conf.d{long}/evil"))),
+        // Longer than any path that a system call takes.
+        right_or_truncated("long/beyond_path_max", &"l".repeat(250), 20),
+        right_or_truncated("long/beyond_any_walk", "d", 300),
+    ]
+}
+
+/// The whole path, or its end and the mark that says so; reported in either case.
+fn right_or_truncated(name: &str, directory: &str, depth: usize) -> Scenario {
+    let script = format!("attack create-deep /etc/ld.so.conf.d {directory} {depth} evil");
+    let whole = format!("/etc/ld.so.conf.d{}/evil", format!("/{directory}").repeat(depth));
+    Scenario::new(name, script).any_alerts().check(move |outcome| {
+        let [alert] = outcome.alerts.as_slice() else {
+            anyhow::bail!("{} alerts, not 1", outcome.alerts.len());
+        };
+        let path = lookup(alert, "file.path").and_then(|path| path.as_str()).context("no path")?;
+        if lookup(alert, "ldsentry.file.truncated").is_some() {
+            let assumed = lookup(alert, "ldsentry.file.assumed_directory").and_then(|path| path.as_str());
+            let end = path.strip_prefix(assumed.unwrap_or_default()).unwrap_or(path);
+            ensure!(whole.ends_with(end) && end.ends_with("/evil"), "{path} is no end of {whole}");
+        } else {
+            ensure!(path == whole, "{path} is not {whole}");
+        }
+        Ok(())
+    })
+}
