@@ -147,13 +147,16 @@ impl<'s> Lexer<'s> {
 
     fn string(&self, rest: &str) -> Result<(TokenKind, usize), Error> {
         if let Some(body) = rest.strip_prefix("\"\"\"") {
-            let line = &body[..body.find(['\r', '\n']).unwrap_or(body.len())];
-            let Some(close) = line.find("\"\"\"") else {
+            let end = body
+                .as_bytes()
+                .windows(3)
+                .position(|bytes| bytes == b"\"\"\"" || matches!(bytes[0], b'\r' | b'\n'));
+            let Some(close) = end.filter(|end| body[*end..].starts_with('"')) else {
                 return Err(Error::new("this raw string is not closed", Span::new(self.at, self.at + 3))
                     .with_help("end it with `\"\"\"` on the same line"));
             };
             // Up to two quotes more belong to the string: `"""say "yes""""`.
-            let extra = line[close + 3..].bytes().take(2).take_while(|byte| *byte == b'"').count();
+            let extra = body[close + 3..].bytes().take(2).take_while(|byte| *byte == b'"').count();
             return Ok((TokenKind::RawString, close + 6 + extra));
         }
         let mut escaped = false;

@@ -9,7 +9,7 @@ use crate::query::Category;
 use crate::span::Span;
 
 /// How deep a condition may be nested. Everything behind the parser recurses over the tree, and relies on it.
-pub(crate) const MAX_DEPTH: usize = 200;
+pub(crate) const MAX_DEPTH: usize = 100;
 /// How many arithmetic operators a query may have: each can put the tree one level deeper.
 const MAX_ARITHMETIC: usize = 200;
 /// How long a query may be, in bytes.
@@ -31,6 +31,15 @@ enum Level {
     Sum,
     Product,
     Sign,
+}
+
+/// What can stand behind an operand.
+enum Infix {
+    Or,
+    And,
+    /// A comparison or another predicate, whose right side belongs to it.
+    Predicate,
+    Arithmetic(Arithmetic, Level),
 }
 
 /// Parses `category where condition`.
@@ -59,7 +68,8 @@ struct Parser<'s> {
     /// The end of the token before.
     previous_end: usize,
     depth: usize,
-    arithmetic: usize,
+    /// How many arithmetic operators there were so far.
+    calculations: usize,
 }
 
 impl<'s> Parser<'s> {
@@ -69,7 +79,7 @@ impl<'s> Parser<'s> {
         }
         let mut lexer = Lexer::new(source);
         let token = lexer.next_token()?;
-        Ok(Self { source, lexer, token, previous_end: 0, depth: 0, arithmetic: 0 })
+        Ok(Self { source, lexer, token, previous_end: 0, depth: 0, calculations: 0 })
     }
 
     fn advance(&mut self) -> Result<Token, Error> {
@@ -133,44 +143,73 @@ impl<'s> Parser<'s> {
     }
 
     /// An expression of operators that bind at least as tightly as `level`.
+    ///
+    /// All recursion goes through here. What it does besides is in functions of its own, so that little of the stack
+    /// is taken at each level.
     fn expression(&mut self, level: Level) -> Result<Expr, Error> {
-        let start = self.token.span.start;
-        // All recursion goes through operands.
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             let message = format!("the condition is nested more than {MAX_DEPTH} levels deep");
             return Err(Error::new(message, self.token.span));
         }
+        let start = self.token.span.start;
         let mut left = self.operand(level)?;
-        self.depth -= 1;
-        loop {
-            if let Some((operator, binds)) = self.arithmetic().filter(|(_, binds)| *binds >= level) {
-                self.arithmetic += 1;
-                if self.arithmetic > MAX_ARITHMETIC {
-                    let message = format!("the query has more than {MAX_ARITHMETIC} arithmetic operators");
-                    return Err(Error::new(message, self.token.span));
-                }
-                self.advance()?;
-                let right = self.expression(next(binds))?;
-                let kind = ExprKind::Arithmetic { operator, left: Box::new(left), right: Box::new(right) };
-                left = Expr { kind, span: self.since(start) };
-            } else if level <= Level::Predicate && self.at_predicate() {
-                left = self.predicate(left, start)?;
-                if self.at_predicate() {
-                    return Err(self.chained());
-                }
-            } else if level <= Level::And && self.keyword("and") {
-                self.advance()?;
-                let right = self.expression(Level::Not)?;
-                left = Expr { kind: and(left, right), span: self.since(start) };
-            } else if level <= Level::Or && self.keyword("or") {
-                self.advance()?;
-                let right = self.expression(Level::And)?;
-                left = Expr { kind: or(left, right), span: self.since(start) };
-            } else {
-                return Ok(left);
-            }
+        while let Some(operator) = self.infix(level) {
+            left = match operator {
+                Infix::Or => self.joined(left, start, Level::And, or)?,
+                Infix::And => self.joined(left, start, Level::Not, and)?,
+                Infix::Predicate => self.predicate(left, start)?,
+                Infix::Arithmetic(operator, binds) => self.calculation(left, start, operator, binds)?,
+            };
         }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    /// The operator at the current token, if it binds at least as tightly as `level`.
+    fn infix(&self, level: Level) -> Option<Infix> {
+        if let Some((operator, binds)) = self.arithmetic() {
+            return (binds >= level).then_some(Infix::Arithmetic(operator, binds));
+        }
+        if self.at_predicate() {
+            return (Level::Predicate >= level).then_some(Infix::Predicate);
+        }
+        if self.keyword("and") {
+            return (Level::And >= level).then_some(Infix::And);
+        }
+        (self.keyword("or") && Level::Or >= level).then_some(Infix::Or)
+    }
+
+    /// `left and …`, `left or …`
+    fn joined(
+        &mut self,
+        left: Expr,
+        start: usize,
+        right: Level,
+        join: fn(Expr, Expr) -> ExprKind,
+    ) -> Result<Expr, Error> {
+        self.advance()?;
+        let right = self.expression(right)?;
+        Ok(Expr { kind: join(left, right), span: self.since(start) })
+    }
+
+    /// `left + …`
+    fn calculation(
+        &mut self,
+        left: Expr,
+        start: usize,
+        operator: Arithmetic,
+        binds: Level,
+    ) -> Result<Expr, Error> {
+        self.calculations += 1;
+        if self.calculations > MAX_ARITHMETIC {
+            let message = format!("the query has more than {MAX_ARITHMETIC} arithmetic operators");
+            return Err(Error::new(message, self.token.span));
+        }
+        self.advance()?;
+        let right = self.expression(next(binds))?;
+        let kind = ExprKind::Arithmetic { operator, left: Box::new(left), right: Box::new(right) };
+        Ok(Expr { kind, span: self.since(start) })
     }
 
     fn arithmetic(&self) -> Option<(Arithmetic, Level)> {
@@ -217,17 +256,18 @@ impl<'s> Parser<'s> {
 
     /// The rest of a predicate, from its operator on.
     fn predicate(&mut self, subject: Expr, start: usize) -> Result<Expr, Error> {
+        let subject = Box::new(subject);
         let kind = if let Some(operator) = self.comparison() {
             self.advance()?;
             if self.is(TokenKind::LeftParen) {
                 self.refuse_list(operator)?;
             }
             let right = self.expression(Level::Sum)?;
-            ExprKind::Compare { operator, left: Box::new(subject), right: Box::new(right) }
+            ExprKind::Compare { operator, left: subject, right: Box::new(right) }
         } else if let Some(operator) = self.match_operator() {
             self.advance()?;
             let patterns = self.patterns(operator)?;
-            ExprKind::Match { subject: Box::new(subject), operator, patterns }
+            ExprKind::Match { subject, operator, patterns }
         } else {
             let negated = self.keyword("not");
             if negated {
@@ -239,8 +279,11 @@ impl<'s> Parser<'s> {
             let insensitive = self.keyword("in~");
             self.advance()?;
             let list = self.list()?;
-            ExprKind::In { subject: Box::new(subject), negated, insensitive, list }
+            ExprKind::In { subject, negated, insensitive, list }
         };
+        if self.at_predicate() {
+            return Err(self.chained());
+        }
         Ok(Expr { kind, span: self.since(start) })
     }
 
@@ -306,46 +349,55 @@ impl<'s> Parser<'s> {
 
     /// What operators stand between: a sign or `not` with its operand, or a primary expression.
     fn operand(&mut self, level: Level) -> Result<Expr, Error> {
-        let start = self.token.span.start;
         match self.token.kind {
-            TokenKind::Name if self.text() == "not" => {
-                if level > Level::Not {
-                    return Err(self
-                        .expected("a value")
-                        .with_help("`not` negates a whole condition; put the condition in parentheses"));
-                }
-                self.advance()?;
-                let operand = Box::new(self.expression(Level::Not)?);
-                Ok(Expr { kind: ExprKind::Not(operand), span: self.since(start) })
-            }
-            TokenKind::Plus | TokenKind::Minus => {
-                let sign = self.advance()?;
-                if sign.kind == TokenKind::Minus && self.is(TokenKind::Integer) {
-                    return self.integer(start);
-                }
-                let operand = self.expression(Level::Sign)?;
-                let kind = match (sign.kind, operand.kind) {
-                    (TokenKind::Plus, kind) => kind,
-                    (_, ExprKind::Constant(Literal::Float(number))) => {
-                        ExprKind::Constant(Literal::Float(-number))
-                    }
-                    (_, kind) => ExprKind::Negate(Box::new(Expr { kind, span: operand.span })),
-                };
-                Ok(Expr { kind, span: self.since(start) })
+            TokenKind::LeftParen => self.parenthesised(),
+            TokenKind::Plus | TokenKind::Minus => self.signed(),
+            TokenKind::Name if self.text() == "not" => self.negated(level),
+            TokenKind::Name | TokenKind::TildeName
+                if self.peek() == TokenKind::LeftParen && !self.at_keyword() =>
+            {
+                self.call()
             }
             _ => self.primary(),
         }
     }
 
+    fn parenthesised(&mut self) -> Result<Expr, Error> {
+        self.advance()?;
+        let inner = self.expression(Level::Or)?;
+        self.expect(TokenKind::RightParen, "`)`")?;
+        Ok(inner)
+    }
+
+    fn negated(&mut self, level: Level) -> Result<Expr, Error> {
+        if level > Level::Not {
+            return Err(self
+                .expected("a value")
+                .with_help("`not` negates a whole condition; put the condition in parentheses"));
+        }
+        let not = self.advance()?;
+        let operand = Box::new(self.expression(Level::Not)?);
+        Ok(Expr { kind: ExprKind::Not(operand), span: self.since(not.span.start) })
+    }
+
+    fn signed(&mut self) -> Result<Expr, Error> {
+        let sign = self.advance()?;
+        if sign.kind == TokenKind::Minus && self.is(TokenKind::Integer) {
+            return self.integer(sign.span.start);
+        }
+        let operand = self.expression(Level::Sign)?;
+        let kind = match (sign.kind, operand.kind) {
+            (TokenKind::Plus, kind) => kind,
+            (_, ExprKind::Constant(Literal::Float(number))) => ExprKind::Constant(Literal::Float(-number)),
+            (_, kind) => ExprKind::Negate(Box::new(Expr { kind, span: operand.span })),
+        };
+        Ok(Expr { kind, span: self.since(sign.span.start) })
+    }
+
+    /// A constant or a field.
     fn primary(&mut self) -> Result<Expr, Error> {
         let start = self.token.span.start;
         let kind = match self.token.kind {
-            TokenKind::LeftParen => {
-                self.advance()?;
-                let inner = self.expression(Level::Or)?;
-                self.expect(TokenKind::RightParen, "`)`")?;
-                return Ok(inner);
-            }
             TokenKind::String | TokenKind::RawString => {
                 let token = self.advance()?;
                 ExprKind::Constant(Literal::String(string_text(self.source, token)?))
@@ -354,19 +406,15 @@ impl<'s> Parser<'s> {
             TokenKind::Decimal => {
                 let number: f64 = self.text().parse().map_err(|_| self.expected("a number"))?;
                 if number.is_infinite() {
-                    return Err(Error::new(
-                        format!("{} is too large for a number", quoted(self.text())),
-                        self.token.span,
-                    ));
+                    let message = format!("{} is too large for a number", quoted(self.text()));
+                    return Err(Error::new(message, self.token.span));
                 }
-                self.advance()?;
-                ExprKind::Constant(Literal::Float(number))
+                self.constant(Literal::Float(number))?
             }
             TokenKind::Name | TokenKind::TildeName => match self.text() {
                 "true" => self.constant(Literal::Bool(true))?,
                 "false" => self.constant(Literal::Bool(false))?,
                 "null" => self.constant(Literal::Null)?,
-                _ if self.peek() == TokenKind::LeftParen && !self.at_keyword() => return self.call(),
                 _ => self.field(false)?,
             },
             TokenKind::QuotedName => self.field(false)?,
@@ -393,7 +441,7 @@ impl<'s> Parser<'s> {
         let number = number.map_err(|_| {
             Error::new(format!("{} is too large for a whole number", quoted(span.of(self.source))), span)
                 .with_help(format!(
-                    "whole numbers go from {} to {}; `{digits}.0` is a decimal",
+                    "whole numbers go from {} to {}; with `.0` behind it, it is a decimal",
                     i64::MIN,
                     i64::MAX
                 ))
@@ -461,21 +509,21 @@ fn next(level: Level) -> Level {
 }
 
 fn and(left: Expr, right: Expr) -> ExprKind {
-    ExprKind::And(joined(left, right, |kind| match kind {
+    ExprKind::And(flattened(left, right, |kind| match kind {
         ExprKind::And(parts) => Ok(parts),
         kind => Err(kind),
     }))
 }
 
 fn or(left: Expr, right: Expr) -> ExprKind {
-    ExprKind::Or(joined(left, right, |kind| match kind {
+    ExprKind::Or(flattened(left, right, |kind| match kind {
         ExprKind::Or(parts) => Ok(parts),
         kind => Err(kind),
     }))
 }
 
 /// The operands of `left` and `right` in one list, where `parts` takes apart what is of the same operator.
-fn joined(left: Expr, right: Expr, parts: impl Fn(ExprKind) -> Result<Vec<Expr>, ExprKind>) -> Vec<Expr> {
+fn flattened(left: Expr, right: Expr, parts: impl Fn(ExprKind) -> Result<Vec<Expr>, ExprKind>) -> Vec<Expr> {
     let whole = |expr: Expr| {
         let span = expr.span;
         parts(expr.kind).unwrap_or_else(|kind| vec![Expr { kind, span }])
