@@ -1,7 +1,6 @@
 //! An event from the moment that it passed the filter: everything about it is collected here, because nothing of it
 //! can be relied on later.
 
-use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use sensor_common::counters::PASSED;
 use sensor_common::record::{

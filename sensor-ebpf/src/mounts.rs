@@ -1,14 +1,17 @@
 //! The mounts through which an entry can be reached. The hooks are not told which one was used, but a file system
 //! knows all of its mounts.
 
+use sensor_common::offsets::ABSENT;
 use sensor_common::record::{FLAG_MORE_MOUNTS, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS};
 
 use crate::kernel::{Dentry, Mount, MountNamespace};
-use crate::read::{Probed, host_mount_namespace, offset, probe};
-use crate::record::{MAX_MOUNTS, Record};
+use crate::read::{Probed, Read as _, host_mount_namespace, offset, probe};
+use crate::record::{MAX_MOUNTS, Record, forget};
 
 /// Mounts of a file system that are looked at.
-const MAX_LIST: u32 = 128;
+const MAX_LIST: u32 = 64;
+/// Not a view: the mount does not lead to the entry.
+const NOWHERE: u8 = 0xff;
 /// Directories above an entry among which the root of a bind mount is sought.
 const MAX_DEPTH: u32 = 32;
 
@@ -37,28 +40,32 @@ fn list(record: &mut Record, entry: Dentry, own: MountNamespace, exact: Mount, f
     // One view from another namespace is enough, and none where the mount is known.
     let mut others = u32::from(!exact.is_null());
     for _ in 0..MAX_LIST {
+        found = forget(record.scratch, found) & 7;
+        others = forget(record.scratch, others) & 1;
         if link == head || link.is_null() {
             return (found, false);
         }
-        let mount = Mount(link.wrapping_sub(offset!(mount_instance) as usize));
-        link = probe(link);
-        let namespace = mount.namespace::<Probed>();
-        // Not mounted anywhere, or one that the kernel keeps to itself (an overlay's layers): an error for a pointer.
-        if mount == exact || namespace.is_null() || namespace.0 as usize >= usize::MAX - 4095 {
+        // A list through the mounts until 6.16, since then each points to the next.
+        let mount = if offset!(mount_instance) == ABSENT {
+            let mount = Mount(link);
+            link = Probed::read(link, offset!(mount_next));
+            mount
+        } else {
+            let mount = Mount(link.wrapping_sub(offset!(mount_instance) as usize));
+            link = probe(link);
+            mount
+        };
+        if mount == exact {
             continue;
         }
-        let view = view(namespace, own);
-        if view == VIEW_OTHER && others != 0 {
-            continue;
-        }
-        let top = mount.root();
-        if top != root && !is_below(entry.0, top.0) {
+        let view = lead(mount.0 as u64, own.0 as u64, entry.0 as u64, root.0 as u64) as u8;
+        if view == NOWHERE || (view == VIEW_OTHER && others != 0) {
             continue;
         }
         if found >= MAX_MOUNTS {
             return (found, true);
         }
-        others += u32::from(view == VIEW_OTHER);
+        others |= u32::from(view == VIEW_OTHER);
         note(record, found, mount, view);
         found += 1;
     }
@@ -98,19 +105,36 @@ pub fn noted(record: &Record, index: u32) -> (Mount, u8) {
     }
 }
 
-#[inline(never)]
-fn is_below(entry: *const u8, top: *const u8) -> bool {
-    let mut dentry = Dentry(entry);
+/// `VIEW_*` of a mount that leads to an entry, [`NOWHERE`] of another. A global function: see `path::walk`.
+#[unsafe(no_mangle)]
+pub extern "C" fn lead(mount: u64, own: u64, entry: u64, root: u64) -> u64 {
+    let mount = Mount(mount as *const u8);
+    let namespace = mount.namespace::<Probed>();
+    // Not mounted anywhere, or one that the kernel keeps to itself (an overlay's layers): an error for a pointer.
+    if namespace.is_null() || namespace.0 as usize >= usize::MAX - 4095 {
+        return u64::from(NOWHERE);
+    }
+    let top = mount.root().0 as u64;
+    if top != root && is_below(entry, top) == 0 {
+        return u64::from(NOWHERE);
+    }
+    u64::from(view(namespace, MountNamespace(own as *const u8)))
+}
+
+/// Not 0 if an entry is below a directory. A global function: see `path::walk`.
+#[unsafe(no_mangle)]
+pub extern "C" fn is_below(entry: u64, top: u64) -> u64 {
+    let mut dentry = Dentry(entry as *const u8);
     for _ in 0..MAX_DEPTH {
         let parent = dentry.parent::<Probed>();
-        if parent.0 == top {
-            return true;
+        if parent.0 as u64 == top {
+            return 1;
         }
         if parent == dentry || parent.is_null() {
-            return false;
+            return 0;
         }
         dentry = parent;
     }
     // Too deep to tell: a path too many is better than one too few.
-    true
+    1
 }

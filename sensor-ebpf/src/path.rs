@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
 use crate::kernel::{Dentry, Mount};
 use crate::read::Probed;
-use crate::record::{LIMIT, Record, Scratch, Written};
+use crate::record::{LIMIT, Record, Written, forget};
 
 /// Components and mounts on the way that are followed.
 const MAX_STEPS: u32 = 64;
@@ -16,18 +16,21 @@ const MAX_NAME: u32 = 256;
 /// Writes the components of a path, the last one first, each ended by NUL.
 #[inline(always)]
 pub fn write(record: &Record, position: u32, mount: Mount, dentry: Dentry) -> Written {
-    let written = walk(record.scratch, position, mount.0, dentry.0);
-    Written { end: written as u32, complete: written >> 32 != 0 }
+    let written = walk(record.slot, position, mount.0 as u64, dentry.0 as u64);
+    Written { end: written as u32 & (2 * LIMIT - 1), complete: written >> 32 != 0 }
 }
 
-/// The end in the lower half, in the upper half not zero if the root was reached. A function of its own, so that the
-/// program's size stays small.
-#[inline(never)]
-fn walk(scratch: *mut Scratch, start: u32, mount: *const u8, dentry: *const u8) -> u64 {
-    let record = Record { scratch, position: 0 };
-    let (mut mount, mut dentry) = (Mount(mount), Dentry(dentry));
+/// The end in the lower half, in the upper half not zero if the root was reached.
+///
+/// A global function, whose arguments and result are plain numbers: the verifier looks at it once, and not again for
+/// each path of each event with all that it knows at that point.
+#[unsafe(no_mangle)]
+pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
+    let Some(record) = Record::new(slot) else { return u64::from(start) };
+    let (mut mount, mut dentry) = (Mount(mount as *const u8), Dentry(dentry as *const u8));
     let mut position = start;
     for _ in 0..MAX_STEPS {
+        position = forget(record.scratch, position) & (LIMIT - 1);
         let parent = dentry.parent::<Probed>();
         if dentry == mount.root() {
             let above = mount.parent::<Probed>();
@@ -44,7 +47,7 @@ fn walk(scratch: *mut Scratch, start: u32, mount: *const u8, dentry: *const u8) 
         if length <= 0 {
             break;
         }
-        position = (position & (LIMIT - 1)) + (length as u32 & 0x1ff);
+        position += length as u32 & 0x1ff;
         // The second: no directory above it and not the root of the mount. A memfd, or an entry that was moved out
         // of a bind mount.
         if position >= LIMIT || position.wrapping_sub(start) >= MAX_BYTES || parent == dentry {

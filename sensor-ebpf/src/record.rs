@@ -1,7 +1,5 @@
 //! Putting a record together in memory of this CPU and handing it to the ring.
 
-use core::hint::black_box;
-
 use sensor_common::counters::EVENTS_LOST;
 use sensor_common::record::{Event, SECTION_FLAG_TRUNCATED, Section};
 
@@ -22,6 +20,8 @@ pub struct Scratch {
     pub mounts: [u64; MAX_MOUNTS as usize],
     /// `VIEW_*` of each.
     pub views: [u8; 8],
+    /// See [`forget`].
+    forgotten: u64,
     /// Copied before anything else is done with the event; followed by its sections.
     pub event: Event,
     sections: [u8; (LIMIT + SLACK) as usize],
@@ -31,6 +31,8 @@ pub struct Scratch {
 #[derive(Clone, Copy)]
 pub struct Record {
     pub scratch: *mut Scratch,
+    /// Which one of this CPU's.
+    pub slot: u32,
     /// Bytes of sections so far.
     pub position: u32,
 }
@@ -39,7 +41,7 @@ impl Record {
     /// The scratch of this CPU. `slot`: a program that can preempt another has its own.
     #[inline(always)]
     pub fn new(slot: u32) -> Option<Self> {
-        Some(Self { scratch: SCRATCH.get_ptr_mut(slot)?, position: 0 })
+        Some(Self { scratch: SCRATCH.get_ptr_mut(slot)?, slot, position: 0 })
     }
 
     #[inline(always)]
@@ -49,11 +51,10 @@ impl Record {
         unsafe { &mut (*self.scratch).event }
     }
 
-    /// An address at a position, which is kept below the limit in a way that the verifier sees at once: without the
-    /// mask behind a black box it follows every path through a loop with a range of its own.
+    /// An address at a position.
     #[inline(always)]
     pub fn at(&self, position: u32) -> *mut u8 {
-        let position = black_box(position) & (LIMIT - 1);
+        let position = forget(self.scratch, position) & (LIMIT - 1);
         // SAFETY: within `sections`.
         unsafe { (&raw mut (*self.scratch).sections).cast::<u8>().add(position as usize) }
     }
@@ -68,6 +69,7 @@ impl Record {
     /// it ends, and whether it is all.
     #[inline(always)]
     pub fn section(&mut self, kind: u8, view: u8, write: impl FnOnce(&Self, u32) -> Written) {
+        self.position = forget(self.scratch, self.position) & (2 * LIMIT - 8);
         if !self.has_room() {
             self.event().header.flags |= sensor_common::record::FLAG_CUT;
             return;
@@ -89,7 +91,7 @@ impl Record {
         let position = if self.position > LIMIT + SLACK - 8 { LIMIT + SLACK - 8 } else { self.position };
         let length = size_of::<Event>() as u32 + position;
         self.event().header.length = length;
-        let length = black_box(length) & 0x7fff;
+        let length = forget(self.scratch, length) & 0x7fff;
         if length > size_of::<Event>() as u32 + LIMIT + SLACK {
             return false;
         }
@@ -102,6 +104,18 @@ impl Record {
             count(EVENTS_LOST);
         }
         sent
+    }
+}
+
+/// Makes the verifier forget what it knows of a number: what comes out of a map can be anything. Else it follows every
+/// way through a loop, or through one section after the other, with a value of its own, and never ends.
+#[inline(always)]
+pub fn forget(scratch: *mut Scratch, number: u32) -> u32 {
+    // SAFETY: the scratch belongs to this program on this CPU.
+    unsafe {
+        let slot = &raw mut (*scratch).forgotten;
+        slot.write_volatile(u64::from(number));
+        slot.read_volatile() as u32
     }
 }
 

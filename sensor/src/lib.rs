@@ -3,6 +3,9 @@
 //! `kernel (eBPF) -> decode -> enrich -> detect -> alert -> sink`; see ARCHITECTURE.md.
 
 pub mod config;
+pub mod decode;
 pub mod event;
+pub mod filter;
+pub mod kernel;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,148 @@
+//! Attaching: fentry where the kernel has it, else kprobes, and whichever it is must be seen to work.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use aya::programs::{FEntry, FExit, KProbe, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness};
+use sensor_common::offsets::Offsets;
+use zerocopy::IntoBytes as _;
+
+use super::offsets::{self, KERNEL_BTF};
+use super::ring::Ring;
+use super::{Kernel, KernelError, Options, self_test};
+
+/// The programs, as sensor-ebpf builds them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
+
+/// A kind of programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttachMode {
+    /// fentry and fexit: called directly by the function.
+    Fentry,
+    /// kprobe and kretprobe: through a breakpoint or ftrace.
+    Kprobe,
+}
+
+impl fmt::Display for AttachMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+        })
+    }
+}
+
+/// Loads the programs, attaches them and sees them work. Gives also what other processes did meanwhile, in the ring.
+pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
+    let btf = options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF));
+    let offsets = offsets::read(btf)?;
+    let modes: &[AttachMode] = match options.attach {
+        Some(AttachMode::Fentry) => &[AttachMode::Fentry],
+        Some(AttachMode::Kprobe) => &[AttachMode::Kprobe],
+        None => &[AttachMode::Fentry, AttachMode::Kprobe],
+    };
+    let mut errors = Vec::new();
+    for &mode in modes {
+        match open_mode(mode, &offsets, options) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.pop() {
+        Some(error) if errors.is_empty() => Err(error),
+        last => Err(KernelError::NoMode(errors.into_iter().chain(last).collect())),
+    }
+}
+
+fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(Kernel, Ring), KernelError> {
+    let namespace = host_mount_namespace();
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("OFFSETS", offsets.as_bytes(), true)
+        .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
+        .map_max_entries("EVENTS", options.ring_bytes);
+    let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
+    let ring = Ring::take(&mut ebpf)?;
+    match mode {
+        AttachMode::Fentry => attach_fentry(&mut ebpf)?,
+        AttachMode::Kprobe => attach_kprobe(&mut ebpf)?,
+    }
+    let mut kernel = Kernel { ebpf, mode, generation: 0, current: Vec::new() };
+    let mut ring = ring;
+    self_test::run(&mut kernel, &mut ring)?;
+    Ok((kernel, ring))
+}
+
+/// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
+fn attach_fentry(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let refused = |function, reason: String| KernelError::Program { mode: AttachMode::Fentry, function, reason };
+    let btf = Btf::parse_file(KERNEL_BTF, Endianness::default())
+        .map_err(|error| refused("vfs_rename", format!("no usable BTF in {KERNEL_BTF}: {error}")))?;
+    let function = "vfs_rename";
+    let program: &mut FExit = program(ebpf, "renamed");
+    program.load(function, &btf).map_err(|error| refused(function, describe(&error)))?;
+    program.attach().map_err(|error| refused(function, describe(&error)))?;
+    for (name, function) in [
+        ("inode_made", "security_inode_init_security"),
+        ("inode_rename", "security_inode_rename"),
+        ("inode_create", "security_inode_create"),
+    ] {
+        let program: &mut FEntry = self::program(ebpf, name);
+        program.load(function, &btf).map_err(|error| refused(function, describe(&error)))?;
+        program.attach().map_err(|error| refused(function, describe(&error)))?;
+    }
+    Ok(())
+}
+
+fn attach_kprobe(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    for (name, function) in [
+        ("renamed_kretprobe", "vfs_rename"),
+        ("inode_made_kprobe", "security_inode_init_security"),
+        ("inode_rename_kprobe", "security_inode_rename"),
+        ("inode_create_kprobe", "security_inode_create"),
+    ] {
+        let refused = |error: ProgramError| KernelError::Program {
+            mode: AttachMode::Kprobe,
+            function,
+            reason: describe(&error),
+        };
+        let program: &mut KProbe = program(ebpf, name);
+        program.load().map_err(refused)?;
+        program.attach(function, 0).map_err(refused)?;
+    }
+    Ok(())
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    #[expect(clippy::expect_used, reason = "the object is embedded, and every test of the lab would fail")]
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .expect("the embedded object has this program, of this type")
+}
+
+/// The whole chain of causes in one line, and of a verifier's log the end, which has the reason.
+fn describe(error: &ProgramError) -> String {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let end = lines[lines.len().saturating_sub(12)..].join("\n    ");
+        return if end.is_empty() { io_error.to_string() } else { format!("{io_error}\n    {end}") };
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The mount namespace of the first process, which is the host's. 0 if it is hidden: then no view is called the host's.
+fn host_mount_namespace() -> u32 {
+    std::fs::metadata("/proc/1/ns/mnt").map_or(0, |namespace| namespace.ino() as u32)
+}

@@ -1,0 +1,46 @@
+//! What the kernel side counted.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use aya::Ebpf;
+use aya::maps::PerCpuArray;
+use sensor_common::counters;
+
+/// Counts since the programs were loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// Operations that passed the filter.
+    pub passed: u64,
+    /// Events that found the ring full.
+    pub events_lost: u64,
+    /// Outcomes that found the ring full.
+    pub outcomes_lost: u64,
+    /// Renames whose outcome was not followed.
+    pub renames_untracked: u64,
+    /// Calls in which the kernel did not run a program because it was already running on that CPU.
+    pub misses: u64,
+}
+
+pub(super) fn read(ebpf: &Ebpf) -> KernelCounters {
+    let slots = ebpf.map("COUNTERS").and_then(|map| PerCpuArray::<_, u64>::try_from(map).ok());
+    let count = |index: u32| -> u64 {
+        let values = slots.as_ref().and_then(|slots| slots.get(&index, 0).ok());
+        values.map_or(0, |values| values.iter().sum())
+    };
+    KernelCounters {
+        passed: count(counters::PASSED),
+        events_lost: count(counters::EVENTS_LOST),
+        outcomes_lost: count(counters::OUTCOMES_LOST),
+        renames_untracked: count(counters::RENAMES_UNTRACKED),
+        misses: ebpf.programs().map(|(_, program)| misses(program)).sum(),
+    }
+}
+
+/// The kernel tells it in the descriptor's information only.
+fn misses(program: &aya::programs::Program) -> u64 {
+    let Ok(fd) = program.fd() else { return 0 };
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let Ok(information) = std::fs::read_to_string(path) else { return 0 };
+    let value = information.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}

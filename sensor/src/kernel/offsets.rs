@@ -1,0 +1,150 @@
+//! Where this kernel keeps the members that the programs read, found in its BTF.
+
+use std::path::{Path, PathBuf};
+
+use btf_rs::{Btf, Struct, Type};
+use sensor_common::offsets::{ABSENT, MEMBERS, Member, Offsets};
+use zerocopy::FromBytes as _;
+
+/// Where a kernel shows its own BTF.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Levels of structures within structures that are followed.
+const MAX_DEPTH: u32 = 16;
+
+/// Why the offsets are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum OffsetError {
+    /// There is no BTF.
+    #[error("cannot read the kernel's type information (BTF) from {}: {reason}", path.display())]
+    Unreadable {
+        /// Where it was sought.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The BTF has no such structure or member.
+    #[error("{} has no member `{member}` in `struct {structure}`: it is not the BTF of a kernel that ldsentry knows", path.display())]
+    Missing {
+        /// The BTF.
+        path: PathBuf,
+        /// The structure.
+        structure: &'static str,
+        /// The member.
+        member: &'static str,
+    },
+}
+
+/// Reads a BTF file and looks up every member of `sensor_common::offsets`.
+pub fn read(path: &Path) -> Result<Offsets, OffsetError> {
+    let unreadable = |reason: String| OffsetError::Unreadable { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    if !bytes.starts_with(&0xeb9f_u16.to_ne_bytes()) {
+        return Err(unreadable("this is no BTF file".to_owned()));
+    }
+    let btf = Btf::from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let mut offsets = Vec::with_capacity(MEMBERS.len());
+    let mut last: Option<(&str, Option<Struct>)> = None;
+    for member in MEMBERS {
+        // Members of a structure stand together in the list.
+        let structure = match last.take() {
+            Some((name, structure)) if name == member.structure => structure,
+            _ => find_structure(&btf, member.structure),
+        };
+        let offset = structure.as_ref().and_then(|structure| member_offset(&btf, structure, member));
+        last = Some((member.structure, structure));
+        match offset {
+            Some(offset) => offsets.push(offset),
+            None if member.optional => offsets.push(ABSENT),
+            None => {
+                return Err(OffsetError::Missing {
+                    path: path.to_owned(),
+                    structure: member.structure,
+                    member: member.path,
+                });
+            }
+        }
+    }
+    let bytes: Vec<u8> = offsets.iter().flat_map(|offset| offset.to_ne_bytes()).collect();
+    Offsets::read_from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))
+}
+
+fn find_structure(btf: &Btf, name: &str) -> Option<Struct> {
+    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|r#type| match r#type {
+        Type::Struct(structure) => Some(structure),
+        _ => None,
+    })
+}
+
+fn member_offset(btf: &Btf, structure: &Struct, member: &Member) -> Option<u32> {
+    let mut names = member.path.split('.');
+    let (mut offset, mut r#type) = find_member(btf, structure, names.next()?, MAX_DEPTH)?;
+    for name in names {
+        let inner = as_structure(btf, &r#type)?;
+        let (further, next) = find_member(btf, &inner, name, MAX_DEPTH)?;
+        offset += further;
+        r#type = next;
+    }
+    Some(offset / 8)
+}
+
+/// Offset in bits and type of a member, also one of a nameless structure or union within.
+fn find_member(btf: &Btf, structure: &Struct, name: &str, depth: u32) -> Option<(u32, Type)> {
+    for member in &structure.members {
+        let r#type = btf.resolve_chained_type(member).ok()?;
+        let own = btf.resolve_name(member).unwrap_or_default();
+        if own == name {
+            return Some((member.bit_offset(), r#type));
+        }
+        if own.is_empty()
+            && depth > 0
+            && let Some(inner) = as_structure(btf, &r#type)
+            && let Some((offset, found)) = find_member(btf, &inner, name, depth - 1)
+        {
+            return Some((member.bit_offset() + offset, found));
+        }
+    }
+    None
+}
+
+/// The structure behind typedefs and qualifiers.
+fn as_structure(btf: &Btf, r#type: &Type) -> Option<Struct> {
+    let mut r#type = r#type.clone();
+    for _ in 0..MAX_DEPTH {
+        r#type = match r#type {
+            Type::Struct(structure) | Type::Union(structure) => return Some(structure),
+            other => btf.resolve_chained_type(other.as_btf_type()?).ok()?,
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_btf_is_refused_with_its_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hello").unwrap();
+        let error = read(file.path()).unwrap_err().to_string();
+        assert!(error.contains(&file.path().display().to_string()) && error.contains("no BTF"), "{error}");
+    }
+
+    #[test]
+    fn truncated_btf_is_refused_and_does_not_panic() {
+        let Ok(bytes) = std::fs::read(KERNEL_BTF) else { return };
+        for length in [2, 3, 23, 24, 100, bytes.len() / 2, bytes.len() - 1] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), &bytes[..length]).unwrap();
+            assert!(read(file.path()).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn this_kernels_own_btf_has_every_member() {
+        if Path::new(KERNEL_BTF).exists() {
+            read(Path::new(KERNEL_BTF)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Whether the programs run: they can be loaded and attached and stay silent all the same. The daemon creates and
+//! renames a file of its own and must see both.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sensor_common::record::{Header, KIND_CREATE, KIND_RENAME};
+use zerocopy::FromBytes as _;
+
+use super::ring::Ring;
+use super::{Kernel, KernelError};
+use crate::filter::Filter;
+
+/// Where a file can be made: what is there on every host, the tidiest first.
+const DIRECTORIES: [&str; 4] = ["/run", "/dev/shm", "/tmp", "/var/tmp"];
+/// Emulated kernels are slow; where the programs run this ends at once.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring) -> Result<(), KernelError> {
+    let name = format!(".ldsentry-self-test-{}", std::process::id());
+    let renamed = format!("{name}.1");
+    kernel.set_filter(&Filter {
+        entries: [&name, &renamed].map(|name| name.clone().into_bytes()).into(),
+        ..Filter::default()
+    })?;
+    let directory = create_and_rename(&name, &renamed)?;
+    let mut others = Vec::new();
+    let (mut created, mut moved) = (false, false);
+    let deadline = Instant::now() + DEADLINE;
+    while !(created && moved) && Instant::now() < deadline && ring.wait(100) {
+        while let Some(record) = ring.next(Bytes::copy_from_slice) {
+            let header = Header::read_from_prefix(&record).ok().map(|(header, _)| header);
+            let own = header.is_some_and(|header| (header.pid_tgid >> 32) as u32 == std::process::id());
+            match header {
+                Some(header) if own && header.kind == KIND_CREATE => created = true,
+                Some(header) if own && header.kind == KIND_RENAME => moved = true,
+                Some(_) if own => {}
+                _ => others.push(record),
+            }
+        }
+    }
+    ring.put_back(others);
+    let silent = |operation| Err(KernelError::Silent { mode: kernel.mode, operation, directory: directory.clone() });
+    match (created, moved) {
+        (true, true) => Ok(()),
+        (false, _) => silent("created"),
+        (true, false) => silent("renamed"),
+    }
+}
+
+fn create_and_rename(name: &str, renamed: &str) -> Result<PathBuf, KernelError> {
+    let mut first = None;
+    for directory in DIRECTORIES.map(Path::new) {
+        let (from, to) = (directory.join(OsStr::from_bytes(name.as_bytes())), directory.join(renamed));
+        match File::create_new(&from).and_then(|_| fs::rename(&from, &to)) {
+            Ok(()) => {
+                let _ = fs::remove_file(&to);
+                return Ok(directory.to_owned());
+            }
+            Err(error) => first = first.or(Some(error)),
+        }
+        let _ = fs::remove_file(&from);
+    }
+    Err(KernelError::SelfTest(first.unwrap_or_else(|| std::io::ErrorKind::NotFound.into())))
+}
