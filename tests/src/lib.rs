@@ -4,6 +4,7 @@
 
 mod alert;
 mod boot;
+pub mod command_line;
 mod scenario;
 
 pub use alert::{compare, lookup};

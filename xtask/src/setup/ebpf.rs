@@ -11,14 +11,15 @@ use crate::command::{Step, find_program, output};
 
 /// What rustup is told to call Debian's compiler; `sensor/build.rs` asks for it by this name.
 const LINKED: &str = "ldsentry-ebpf";
-const DEBIAN_PACKAGES: [(&str, &str); 5] = [
+const COMPILER_PACKAGES: [(&str, &str); 4] = [
     ("rustc-web", "/usr/bin/rustc"),
     ("cargo-web", "/usr/bin/cargo"),
     ("rust-web-src", "/usr/lib/rustlib/src/rust/library/core/src/lib.rs"),
     ("libstd-rust-web-dev-bpf", "/usr/lib/rustlib/bpfel-unknown-none/lib"),
-    ("llvm-22-dev", LLVM_CONFIG),
 ];
-const LLVM_CONFIG: &str = "/usr/lib/llvm-22/bin/llvm-config";
+/// Only needed to build `bpf-linker`.
+const LINKER_PACKAGES: [(&str, &str); 2] =
+    [("llvm-22-dev", "/usr/lib/llvm-22/bin/llvm-config"), ("g++", "/usr/bin/c++")];
 const LINKER_VERSION: &str = "0.13.0";
 
 /// What there is to do for the kernel side.
@@ -91,13 +92,9 @@ impl Missing {
     }
 }
 
-/// LLVM is only needed to build the linker.
 fn missing_packages(linker: bool) -> Vec<&'static str> {
-    DEBIAN_PACKAGES
-        .iter()
-        .filter(|(_, file)| !Path::new(file).exists() && (linker || *file != LLVM_CONFIG))
-        .map(|(package, _)| *package)
-        .collect()
+    let wanted = COMPILER_PACKAGES.iter().chain(LINKER_PACKAGES.iter().filter(|_| linker));
+    wanted.filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect()
 }
 
 fn has_library_sources(toolchain: &str) -> bool {
