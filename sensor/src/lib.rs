@@ -4,5 +4,12 @@
 
 pub mod config;
 pub mod event;
+pub mod host;
+pub mod instance;
+pub mod log;
+pub mod metrics;
+pub mod notify;
+mod queue;
+pub mod sink;
 #[cfg(test)]
 mod testing;
