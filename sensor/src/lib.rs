@@ -6,6 +6,13 @@ pub mod config;
 pub mod decode;
 pub mod event;
 pub mod filter;
+pub mod host;
+pub mod instance;
 pub mod kernel;
+pub mod log;
+pub mod metrics;
+pub mod notify;
+mod queue;
+pub mod sink;
 #[cfg(test)]
 mod testing;

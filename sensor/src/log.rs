@@ -97,7 +97,8 @@ impl Lines {
         let lines = Self { queue: Arc::clone(&queue), lost: lost.clone() };
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             while let Some(line) = queue.next() {
-                if output.write_all(&line).is_err() {
+                let written = output.write_all(&line).is_ok();
+                if queue.complete() && !written {
                     lost.increment();
                 }
             }
@@ -113,7 +114,8 @@ impl Lines {
 
     fn finish(&self, patience: Duration) {
         self.queue.close();
-        self.lost.add(self.queue.wait_until_done(Instant::now() + patience) as u64);
+        self.queue.wait_until_done(Instant::now() + patience);
+        self.lost.add(self.queue.discard());
     }
 }
 

@@ -39,18 +39,22 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for the next item; with it the one before is done. `None` once the queue is closed and empty.
+    /// Waits for the next item, which [`Queue::complete`] must follow. `None` once the queue is closed and empty.
     pub(crate) fn next(&self) -> Option<T> {
-        let mut state = self.lock();
-        state.busy = false;
-        self.changed.notify_all();
         let mut state = self
             .changed
-            .wait_while(state, |state| state.items.is_empty() && !state.closed)
+            .wait_while(self.lock(), |state| state.items.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         let item = state.items.pop_front();
         state.busy = item.is_some();
         item
+    }
+
+    /// The item taken last is done with. Returns whether somebody still counts on it: if not, it was discarded meanwhile.
+    pub(crate) fn complete(&self) -> bool {
+        let counted = std::mem::take(&mut self.lock().busy);
+        self.changed.notify_all();
+        counted
     }
 
     /// Waits for `time` to pass, but not longer than until the queue is closed. Returns whether it is.
@@ -65,20 +69,20 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// Closes the queue, throws away what is in it and returns how much that was.
-    pub(crate) fn discard(&self) -> usize {
+    /// Closes the queue and gives up what is in it and what is being worked on; returns how much that was.
+    pub(crate) fn discard(&self) -> u64 {
         let mut state = self.lock();
         state.closed = true;
         self.changed.notify_all();
-        std::mem::take(&mut state.items).len()
+        let waiting = std::mem::take(&mut state.items).len() as u64;
+        waiting + u64::from(std::mem::take(&mut state.busy))
     }
 
-    /// Waits until every item is done with, at most until `deadline`; returns how many are not.
-    pub(crate) fn wait_until_done(&self, deadline: Instant) -> usize {
+    /// Waits until every item is done with, at most until `deadline`.
+    pub(crate) fn wait_until_done(&self, deadline: Instant) {
         let patience = deadline.saturating_duration_since(Instant::now());
-        let unfinished = |state: &State<T>| state.items.len() + usize::from(state.busy);
-        let result = self.changed.wait_timeout_while(self.lock(), patience, |state| unfinished(state) > 0);
-        unfinished(&result.unwrap_or_else(PoisonError::into_inner).0)
+        let unfinished = |state: &mut State<T>| state.busy || !state.items.is_empty();
+        drop(self.changed.wait_timeout_while(self.lock(), patience, unfinished));
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -111,14 +115,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_worked_on_is_not_done() {
+    fn what_is_being_worked_on_is_counted_once() {
         let queue = Queue::new(2);
         queue.try_push(1).unwrap();
+        queue.try_push(2).unwrap();
         queue.next();
-        assert_eq!(queue.wait_until_done(Instant::now()), 1);
-        queue.close();
-        assert_eq!(queue.next(), None);
-        assert_eq!(queue.wait_until_done(Instant::now()), 0);
+        assert_eq!(queue.discard(), 2, "the one that waits, and the one at hand");
+        assert!(!queue.complete(), "nobody counts on it any more");
+        assert_eq!((queue.next(), queue.discard()), (None, 0));
+    }
+
+    #[test]
+    fn waiting_ends_with_the_last_item() {
+        let queue = Queue::new(2);
+        queue.try_push(1).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| queue.wait_until_done(Instant::now() + Duration::from_hours(1)));
+            assert_eq!(queue.next(), Some(1));
+            assert!(queue.complete());
+            waiter.join().unwrap();
+        });
+        assert_eq!(queue.discard(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::throttle::Throttle;
 use super::{Record, Sink, SinkError};
-use crate::metrics::OutputCounters;
+use crate::metrics::{Handle, OutputCounters};
 use crate::queue::{Queue, Refused};
 
 /// How often the log says that an output is still in trouble, or still drops alerts.
@@ -87,9 +87,9 @@ impl Worker {
 
     /// Waits for the end of the deliveries, at most until `deadline`, and drops what is left.
     pub(super) fn finish(&self, deadline: Instant) {
-        let unfinished = self.queue.wait_until_done(deadline) as u64;
+        self.queue.wait_until_done(deadline);
+        let unfinished = self.queue.discard();
         if unfinished > 0 {
-            self.queue.discard();
             self.counters.dropped.add(unfinished);
             tracing::error!(
                 output = self.name,
@@ -111,67 +111,53 @@ struct Delivery {
 impl Delivery {
     fn run(&mut self) {
         while let Some(alert) = self.queue.next() {
-            if let Err(gone) = self.deliver(alert.as_ref()) {
-                // The alert at hand, and those that wait.
-                let lost = 1 + self.queue.discard() as u64;
-                self.counters.dropped.add(lost);
-                tracing::error!(
-                    output = self.sink.name(),
-                    "{gone}; dropped {lost} alerts, and will drop all others"
-                );
-                // It counts the alert at hand as done.
-                self.queue.next();
-                return;
+            match self.deliver(alert.as_ref()) {
+                Ok(()) => self.count(&self.counters.delivered),
+                Err(SinkError::Temporary(failure)) => {
+                    tracing::error!(output = self.sink.name(), "{failure}; dropped the alert {}", alert.id());
+                    self.count(&self.counters.dropped);
+                }
+                Err(SinkError::Gone(failure)) => {
+                    let lost = self.queue.discard();
+                    self.counters.dropped.add(lost);
+                    let output = self.sink.name();
+                    tracing::error!(output, "{failure}; dropped {lost} alerts, and will drop all others");
+                    return;
+                }
             }
         }
     }
 
-    /// Delivers `alert`, or drops it if the output does not recover before the end. An error means that the output is gone.
+    /// Counts the alert at hand, unless whoever closed the output has given it up and counted it.
+    fn count(&self, result: &Handle) {
+        if self.queue.complete() {
+            result.increment();
+        }
+    }
+
+    /// Delivers `alert`, however often that has to be tried. An error is the last one, at the daemon's end or the output's.
     fn deliver(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
+        let mut last_attempt = false;
         loop {
-            match self.sink.deliver(alert) {
+            let error = match self.sink.deliver(alert) {
                 Ok(()) => {
-                    self.counters.delivered.increment();
                     if self.trouble.take().is_some() {
                         tracing::info!(output = self.sink.name(), "works again");
                     }
                     return Ok(());
                 }
-                Err(error @ SinkError::Gone(_)) => {
-                    self.counters.errors.increment();
-                    return Err(error);
-                }
-                Err(SinkError::Temporary(failure)) => {
-                    self.counters.errors.increment();
-                    let trouble = self.trouble.get_or_insert_with(|| Throttle::new(LOG_INTERVAL));
-                    if trouble.admit(Instant::now()).is_some() {
-                        tracing::error!(
-                            output = self.sink.name(),
-                            "{failure}; alerts are kept and tried again"
-                        );
-                    }
-                    if self.queue.wait_unless_closed(self.retry) {
-                        return self.last_attempt(alert);
-                    }
-                }
+                Err(error) => error,
+            };
+            self.counters.errors.increment();
+            let SinkError::Temporary(failure) = &error else { return Err(error) };
+            if last_attempt {
+                return Err(error);
             }
+            let trouble = self.trouble.get_or_insert_with(|| Throttle::new(LOG_INTERVAL));
+            if trouble.admit(Instant::now()).is_some() {
+                tracing::error!(output = self.sink.name(), "{failure}; alerts are kept and tried again");
+            }
+            last_attempt = self.queue.wait_unless_closed(self.retry);
         }
-    }
-
-    /// The daemon is about to end: there is no later to try again.
-    fn last_attempt(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
-        match self.sink.deliver(alert) {
-            Ok(()) => self.counters.delivered.increment(),
-            Err(SinkError::Temporary(failure)) => {
-                self.counters.errors.increment();
-                self.counters.dropped.increment();
-                tracing::error!(output = self.sink.name(), "{failure}; dropped the alert {}", alert.id());
-            }
-            Err(gone @ SinkError::Gone(_)) => {
-                self.counters.errors.increment();
-                return Err(gone);
-            }
-        }
-        Ok(())
     }
 }
