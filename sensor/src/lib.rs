@@ -2,17 +2,23 @@
 //!
 //! `kernel (eBPF) -> decode -> enrich -> detect -> alert -> sink`; see ARCHITECTURE.md.
 
+pub mod alert;
 pub mod config;
 pub mod decode;
+pub mod detect;
+pub mod ecs;
 pub mod event;
 pub mod filter;
 pub mod host;
 pub mod instance;
 pub mod kernel;
+pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod notify;
 mod queue;
+pub mod replay;
+pub mod rule;
 pub mod sink;
 #[cfg(test)]
 mod testing;

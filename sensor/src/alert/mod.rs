@@ -206,3 +206,6 @@ fn note_decision(document: &mut Map<String, Value>, decided_by: &str) {
         own.insert("decided_by".to_owned(), json!(decided_by));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -303,3 +303,6 @@ fn is(value: Value<'_>, text: &str) -> bool {
         Value::Missing | Value::Bool(_) | Value::Integer(_) | Value::Float(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -307,3 +307,6 @@ fn insert(document: &mut Map<String, serde_json::Value>, name: &str, value: serd
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

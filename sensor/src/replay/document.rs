@@ -19,7 +19,9 @@ pub(super) struct Hit {
 
 impl Hit {
     pub(super) fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut deserializer = serde_json::Deserializer::from_slice(line);
+        // Skipping does not look at bytes; where they are no text, the rest of the document still counts.
+        let text = String::from_utf8_lossy(line);
+        let mut deserializer = serde_json::Deserializer::from_str(&text);
         let value = Pruned { depth: MAX_DEPTH }.deserialize(&mut deserializer)?;
         deserializer.end()?;
         let Value::Object(mut map) = value else {

@@ -84,6 +84,9 @@ pub fn replay(
             break;
         }
         number += 1;
+        if line.ends_with(b"\n") {
+            line.pop();
+        }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
@@ -186,3 +189,6 @@ fn alerts(
 fn reason(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }
+
+#[cfg(test)]
+mod tests;

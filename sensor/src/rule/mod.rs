@@ -152,6 +152,8 @@ impl Rule {
         let mut errors = Vec::new();
         let parsed = parse_table(origin, source, &table, &mut errors);
         if !errors.is_empty() {
+            // A key that is missing may be there under a wrong name.
+            errors.extend(key_warnings(origin, source, table.get_ref()));
             return Parsed::Invalid(errors);
         }
         match parsed {
@@ -337,3 +339,6 @@ fn parse_interval(text: &str) -> Option<std::time::Duration> {
     let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
     Some(std::time::Duration::from_secs(number.checked_mul(seconds)?))
 }
+
+#[cfg(test)]
+mod tests;
