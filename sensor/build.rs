@@ -21,10 +21,13 @@ fn main() -> Result<()> {
     } else {
         Toolchain::Nightly
     };
-    build_ebpf([package], toolchain).context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")
+    build_ebpf([package], toolchain)
+        .context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")
 }
 
 fn has_linked_toolchain() -> bool {
     let list = Command::new("rustup").args(["toolchain", "list"]).output();
-    list.is_ok_and(|list| String::from_utf8_lossy(&list.stdout).lines().any(|line| line.starts_with(LINKED_TOOLCHAIN)))
+    list.is_ok_and(|list| {
+        String::from_utf8_lossy(&list.stdout).lines().any(|line| line.starts_with(LINKED_TOOLCHAIN))
+    })
 }

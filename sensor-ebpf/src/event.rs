@@ -60,7 +60,8 @@ pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
     event.fs_magic = sb.magic::<Probed>();
     event.device = sb.device::<Probed>();
     event.operation_flags = operation.operation_flags;
-    event.mode = if operation.kind == KIND_RENAME { u32::from(inode.mode::<Probed>()) } else { operation.mode };
+    event.mode =
+        if operation.kind == KIND_RENAME { u32::from(inode.mode::<Probed>()) } else { operation.mode };
     event.reserved = 0;
     task::describe(record, current);
 }
@@ -89,6 +90,8 @@ fn paths(record: &mut Record, operation: &Operation, index: u32, found: u32) {
     let (mount, view) = mounts::noted(record, index);
     record.section(SECTION_PATH, view, |record, at| path::write(record, at, mount, operation.entry));
     if operation.kind != KIND_CREATE {
-        record.section(SECTION_ORIGINAL_PATH, view, |record, at| path::write(record, at, mount, operation.original));
+        record.section(SECTION_ORIGINAL_PATH, view, |record, at| {
+            path::write(record, at, mount, operation.original)
+        });
     }
 }

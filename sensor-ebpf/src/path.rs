@@ -43,7 +43,8 @@ pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
         }
         let target = record.at(position);
         // SAFETY: behind every position below the limit there is room for a name, and the helper checks the source.
-        let length = unsafe { bpf_probe_read_kernel_str(target.cast(), MAX_NAME, dentry.name::<Probed>().cast()) };
+        let length =
+            unsafe { bpf_probe_read_kernel_str(target.cast(), MAX_NAME, dentry.name::<Probed>().cast()) };
         if length <= 0 {
             break;
         }

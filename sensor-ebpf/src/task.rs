@@ -67,7 +67,8 @@ fn pid_namespace(task: Task) -> u32 {
 
 #[inline(always)]
 fn executable(task: Task) -> Executable {
-    let mut facts = Executable { inode: 0, fs_magic: 0, device: 0, uid: 0, gid: 0, mode: 0, links: 0, flags: 0 };
+    let mut facts =
+        Executable { inode: 0, fs_magic: 0, device: 0, uid: 0, gid: 0, mode: 0, links: 0, flags: 0 };
     if task.flags::<Probed>() & KERNEL_THREAD != 0 {
         facts.flags = EXECUTABLE_KERNEL_THREAD;
         return facts;
@@ -167,6 +168,9 @@ pub fn short_text(record: &Record, at: u32, text: *const u8) -> Written {
     let length = unsafe {
         aya_ebpf::helpers::generated::bpf_probe_read_kernel_str(record.at(at).cast(), 64, text.cast())
     };
-    if length <= 0 { Written { end: at, complete: false } } else { Written { end: at + (length as u32 & 0x7f), complete: true } }
+    if length <= 0 {
+        Written { end: at, complete: false }
+    } else {
+        Written { end: at + (length as u32 & 0x7f), complete: true }
+    }
 }
-

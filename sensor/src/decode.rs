@@ -1,9 +1,10 @@
 //! Bytes from the ring become types: everything is checked, nothing is trusted, nothing panics.
 
 use sensor_common::record::{
-    ABI, Ancestor, Event as EventRecord, Header, KIND_CREATE, KIND_MADE, KIND_RENAME, KIND_RENAMED, Made, Renamed,
-    SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED,
-    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, Section, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS,
+    ABI, Ancestor, Event as EventRecord, Header, KIND_CREATE, KIND_MADE, KIND_RENAME, KIND_RENAMED, Made,
+    Renamed, SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM,
+    SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, Section, VIEW_HOST,
+    VIEW_OTHER, VIEW_PROCESS,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -81,7 +82,9 @@ pub enum DecodeError {
         said: u32,
     },
     /// Another version of the programs made it.
-    #[error("a record has version {abi} of the format, not {ABI}: programs of another version of ldsentry are attached")]
+    #[error(
+        "a record has version {abi} of the format, not {ABI}: programs of another version of ldsentry are attached"
+    )]
     Abi {
         /// Its version.
         abi: u8,
@@ -134,7 +137,8 @@ fn decode_event(bytes: &[u8]) -> Result<RawEvent, DecodeError> {
     while !rest.is_empty() {
         let (section, after): (Section, _) = read(rest, "section head")?;
         let length = section.length as usize;
-        let content = after.get(..length).ok_or(DecodeError::Short { length: bytes.len(), part: "section" })?;
+        let content =
+            after.get(..length).ok_or(DecodeError::Short { length: bytes.len(), part: "section" })?;
         add(&mut event, &section, content)?;
         // The padding of the last section may be cut off.
         rest = after.get(length.next_multiple_of(8)..).unwrap_or_default();

@@ -22,7 +22,9 @@ pub struct Filter {
 impl Filter {
     /// What the kernel reads first.
     pub fn lengths(&self, generation: u32) -> Lengths {
-        let bits = |names: &BTreeSet<Vec<u8>>| names.iter().fold(0, |bits, name| bits | length_bit(name.len() as u32));
+        let bits = |names: &BTreeSet<Vec<u8>>| {
+            names.iter().fold(0, |bits, name| bits | length_bit(name.len() as u32))
+        };
         Lengths {
             entry: bits(&self.entries),
             directory: bits(&self.directories),
@@ -63,7 +65,8 @@ impl Filter {
             || (lengths.directory != 0
                 && names.enumerate().any(|(depth, name)| {
                     depth as u32 >= MAX_DEPTH
-                        || (lengths.directory & length_bit(name.len() as u32) != 0 && is_known(name, DIRECTORY))
+                        || (lengths.directory & length_bit(name.len() as u32) != 0
+                            && is_known(name, DIRECTORY))
                 }))
     }
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sensor::config::{Attach, Format, Overrides, RuleSource, Settings, Source};
+use sensor::log::Log;
+use sensor::metrics::Metrics;
+use sensor::pipeline::{self, PipelineError};
 
 use super::{Exit, TextFormat};
 
@@ -51,13 +54,24 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let settings =
         Settings::load(config.as_deref())?.with_overrides(Overrides { rules, source, attach, btf, output });
     let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
-    match sensor::load::load(&sources, &settings.exceptions) {
-        // Here `sensor::pipeline::run(settings, loaded)` takes over.
-        Ok(_) => Ok(Exit::CannotWatch),
+    let loaded = match sensor::load::load(&sources, &settings.exceptions) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             super::print_diagnostics(&errors);
-            Ok(Exit::Fault)
+            return Ok(Exit::Fault);
         }
+    };
+    super::print_diagnostics(&loaded.warnings);
+    let metrics = Metrics::default();
+    let log = Log::start(&settings.log, &metrics)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(pipeline::run(&settings, loaded, &metrics, &log)) {
+        Ok(()) => Ok(Exit::Fine),
+        Err(PipelineError::Kernel(error)) => {
+            log.print(&format!("error: this host cannot be watched: {error}\n`ldsentry check` says what is missing and what to do"));
+            Ok(Exit::CannotWatch)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

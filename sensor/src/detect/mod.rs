@@ -3,6 +3,7 @@
 
 mod check;
 mod exception;
+mod pushdown;
 
 use eql::{ClauseId, ClauseKind, FieldId, Fields, Program, Value};
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use self::exception::CompiledException;
 pub use self::exception::Exception;
 use crate::ecs::{Candidate, Document, FieldTable};
 use crate::event::Event;
+use crate::filter::Filter;
 use crate::rule::{Diagnostic, Level, Rule};
 
 /// `event.action`s that Elastic Defend does not send. A rule that does not name them was not written with them in mind,
@@ -137,6 +139,16 @@ impl Engine {
     /// The exceptions, in the order of their indices.
     pub fn exceptions(&self) -> impl ExactSizeIterator<Item = &Exception> {
         self.exceptions.iter().map(|exception| &exception.exception)
+    }
+
+    /// Which names the kernel has to look for, for all rules to see all events that they could match.
+    pub fn filter(&self) -> Filter {
+        let mut all = Filter::default();
+        for rule in self.rules() {
+            let everything = Filter { everything: true, ..Filter::default() };
+            all.extend(pushdown::derive(rule.query.condition()).unwrap_or(everything));
+        }
+        all
     }
 
     /// The fields that rules and exceptions read.

@@ -77,7 +77,8 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
 
 /// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
 fn attach_fentry(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    let refused = |function, reason: String| KernelError::Program { mode: AttachMode::Fentry, function, reason };
+    let refused =
+        |function, reason: String| KernelError::Program { mode: AttachMode::Fentry, function, reason };
     let btf = Btf::parse_file(KERNEL_BTF, Endianness::default())
         .map_err(|error| refused("vfs_rename", format!("no usable BTF in {KERNEL_BTF}: {error}")))?;
     let function = "vfs_rename";

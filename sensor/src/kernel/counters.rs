@@ -22,11 +22,7 @@ pub struct KernelCounters {
 }
 
 pub(super) fn read(ebpf: &Ebpf) -> KernelCounters {
-    let slots = ebpf.map("COUNTERS").and_then(|map| PerCpuArray::<_, u64>::try_from(map).ok());
-    let count = |index: u32| -> u64 {
-        let values = slots.as_ref().and_then(|slots| slots.get(&index, 0).ok());
-        values.map_or(0, |values| values.iter().sum())
-    };
+    let count = |counter| count(ebpf, counter);
     KernelCounters {
         passed: count(counters::PASSED),
         events_lost: count(counters::EVENTS_LOST),
@@ -34,6 +30,13 @@ pub(super) fn read(ebpf: &Ebpf) -> KernelCounters {
         renames_untracked: count(counters::RENAMES_UNTRACKED),
         misses: ebpf.programs().map(|(_, program)| misses(program)).sum(),
     }
+}
+
+/// One counter, over all CPUs.
+pub(super) fn count(ebpf: &Ebpf, counter: u32) -> u64 {
+    let slots = ebpf.map("COUNTERS").and_then(|map| PerCpuArray::<_, u64>::try_from(map).ok());
+    let values = slots.and_then(|slots| slots.get(&counter, 0).ok());
+    values.map_or(0, |values| values.iter().sum())
 }
 
 /// The kernel tells it in the descriptor's information only.

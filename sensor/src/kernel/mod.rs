@@ -121,13 +121,21 @@ impl Kernel {
         counters::read(&self.ebpf)
     }
 
+    /// Of the counters, the one that decides what a missing outcome means.
+    pub fn outcomes_lost(&self) -> u64 {
+        counters::count(&self.ebpf, sensor_common::counters::OUTCOMES_LOST)
+    }
+
     fn names(&mut self) -> Result<HashMap<&mut MapData, [u8; 16], u8>, KernelError> {
         let source = |source| KernelError::Map { doing: "change the kernel's filter", source };
         self.map("NAMES").try_into().map_err(source)
     }
 
     fn map(&mut self, name: &'static str) -> &mut aya::maps::Map {
-        #[expect(clippy::expect_used, reason = "the object is embedded, and every test of the lab would fail")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the object is embedded, and every test of the lab would fail"
+        )]
         self.ebpf.map_mut(name).expect("the embedded object has this map")
     }
 }

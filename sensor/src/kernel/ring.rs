@@ -21,7 +21,10 @@ pub struct Ring {
 impl Ring {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         let source = |source| KernelError::Map { doing: "open the ring buffer", source };
-        #[expect(clippy::expect_used, reason = "the object is embedded, and every test of the lab would fail")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the object is embedded, and every test of the lab would fail"
+        )]
         let map = ebpf.take_map("EVENTS").expect("the embedded object has this map");
         Ok(Self { ring: RingBuf::try_from(map).map_err(source)?, waiting: VecDeque::new() })
     }

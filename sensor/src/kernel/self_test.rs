@@ -44,7 +44,8 @@ pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring) -> Result<(), KernelErro
         }
     }
     ring.put_back(others);
-    let silent = |operation| Err(KernelError::Silent { mode: kernel.mode, operation, directory: directory.clone() });
+    let silent =
+        |operation| Err(KernelError::Silent { mode: kernel.mode, operation, directory: directory.clone() });
     match (created, moved) {
         (true, true) => Ok(()),
         (false, _) => silent("created"),

@@ -34,6 +34,20 @@ pub trait Record: fmt::Debug + Send + Sync {
     fn to_pretty(&self, color: bool) -> String;
 }
 
+impl Record for crate::alert::Alert {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn to_line(&self) -> String {
+        self.to_line()
+    }
+
+    fn to_pretty(&self, color: bool) -> String {
+        self.to_pretty(color)
+    }
+}
+
 /// What delivers alerts to one place. It may block: it has its thread for itself.
 trait Sink: Send {
     /// The output's name, as the configuration has it.

@@ -30,7 +30,7 @@ const STAGES: [Stage; 7] = [
     Stage { name: "ecs", may_use: &["event"], must_not_use: &["aya", IO[0], IO[1], IO[3], IO[4]] },
     Stage {
         name: "detect",
-        may_use: &["ecs", "event", "rule"],
+        may_use: &["ecs", "event", "filter", "rule"],
         must_not_use: &["aya", IO[0], IO[1], IO[2], IO[3], IO[4], CLOCK[0], CLOCK[1], CLOCK[2]],
     },
     Stage {

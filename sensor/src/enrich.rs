@@ -1,0 +1,193 @@
+//! What the kernel said becomes an event: texts, names of users, wall-clock times, and the paths in the view of the
+//! process.
+
+use sensor_common::record::{
+    Ancestor as RawAncestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED,
+    Executable as RawExecutable, FLAG_CUT, FLAG_MORE_MOUNTS, KIND_RENAME,
+};
+
+use crate::decode::{RawBytes, RawEvent, RawPath};
+use crate::event::{
+    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Outcome, Path, Process, User,
+    View,
+};
+use crate::host::Host;
+
+/// `RENAME_EXCHANGE`.
+const EXCHANGE: u32 = 2;
+/// Bytes of arguments that are asked for where the kernel side could not read them.
+const MAX_ARGUMENTS: usize = 4096;
+/// How the kernel says that there is no login user and no session.
+const UNSET: u32 = u32::MAX;
+
+/// The events that a record tells: two for an exchange, else one. Their outcome is not known yet.
+pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
+    let process = process(raw, host);
+    let ancestors =
+        raw.ancestors.iter().map(|(ancestor, path)| self::ancestor(ancestor, path, raw.root.as_ref()));
+    let fixed = &raw.fixed;
+    let header = &fixed.header;
+    let is_rename = header.kind == KIND_RENAME;
+    let paths = views(raw, &raw.paths);
+    let original_paths = if is_rename { views(raw, &raw.original_paths) } else { Vec::new() };
+    let event = Event {
+        id: EventId { boot_ns: header.time_ns, cpu: header.cpu, sequence: header.sequence, part: 0 },
+        time: host.wall_clock(header.time_ns),
+        action: if is_rename { Action::Rename } else { Action::Creation },
+        outcome: Outcome::Unknown,
+        file: File {
+            paths,
+            original_paths,
+            mode: Some(fixed.mode),
+            device: device(fixed.device),
+            inode: Some(fixed.inode).filter(|&inode| inode != 0),
+            file_system: raw.file_system.as_deref().map(|name| String::from_utf8_lossy(name).into_owned()),
+        },
+        process,
+        ancestors: ancestors.collect(),
+        host: host.describe(),
+    };
+    if !(is_rename && fixed.operation_flags & EXCHANGE != 0) {
+        return vec![event];
+    }
+    let mut other = event.clone();
+    other.id.part = 1;
+    std::mem::swap(&mut other.file.paths, &mut other.file.original_paths);
+    // Mode and inode are those of the entry that was named first.
+    (other.file.mode, other.file.inode) = (None, None);
+    vec![event, other]
+}
+
+/// The paths of an entry, the process's own view first and none twice.
+fn views(raw: &RawEvent, paths: &[RawPath]) -> Vec<Path> {
+    let mut views: Vec<Path> = Vec::new();
+    let mut add = |path: Path| {
+        if !views.iter().any(|known| known.text == path.text && known.raw == path.raw) {
+            views.push(path);
+        }
+    };
+    for path in paths {
+        if path.view == View::Process
+            && let Some(seen) = below_root(path, raw.root.as_ref())
+        {
+            add(text_path(&seen, View::Process, false));
+            // From the root of the namespace: the host's, if the process has just changed its root directory.
+            add(text_path(&path.bytes, View::Host, path.truncated));
+        } else {
+            add(text_path(&path.bytes, path.view, path.truncated));
+        }
+    }
+    // What could not all be listed may have further paths with the same last names.
+    let incomplete = raw.fixed.header.flags & (FLAG_MORE_MOUNTS | FLAG_CUT) != 0;
+    if let Some(first) = paths.first()
+        && (incomplete || first.bytes.is_empty())
+    {
+        let name = first.bytes.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        add(text_path(name, View::Other, true));
+    }
+    if views.is_empty() {
+        views.push(text_path(b"", View::Other, true));
+    }
+    views
+}
+
+/// The path as seen from a root directory that is not that of the namespace.
+fn below_root(path: &RawPath, root: Option<&RawPath>) -> Option<Vec<u8>> {
+    let root = root.filter(|root| !root.truncated && !path.truncated)?;
+    let rest = path.bytes.strip_prefix(root.bytes.as_slice())?;
+    rest.starts_with(b"/").then(|| rest.to_vec())
+}
+
+fn text_path(bytes: &[u8], view: View, truncated: bool) -> Path {
+    let raw = std::str::from_utf8(bytes).is_err().then(|| bytes.to_vec());
+    Path { text: String::from_utf8_lossy(bytes).into_owned(), raw, view, truncated }
+}
+
+fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
+    let fixed = &raw.fixed;
+    let pid = (fixed.header.pid_tgid >> 32) as u32;
+    let mut executable = executable(&fixed.executable, raw.executable.as_ref(), raw.root.as_ref());
+    let mut arguments = raw.arguments.clone().filter(|arguments| !arguments.bytes.is_empty());
+    // The kernel side answers nearly always; where it could not, the process may still be there to be asked.
+    let missing =
+        executable == Executable::Unknown || (arguments.is_none() && executable != Executable::KernelThread);
+    if missing && host.process(pid).is_some_and(|stat| stat.is(fixed.start_ns)) {
+        if executable == Executable::Unknown {
+            executable = host.executable(pid);
+        }
+        if arguments.is_none() {
+            arguments =
+                host.command_line(pid, MAX_ARGUMENTS).map(|bytes| RawBytes { bytes, truncated: false });
+        }
+    }
+    let login = Some(fixed.login_uid).filter(|&uid| uid != UNSET);
+    Process {
+        pid,
+        tid: fixed.header.pid_tgid as u32,
+        start_boot_ns: fixed.start_ns,
+        start: host.wall_clock(fixed.start_ns),
+        thread_name: thread_name(&fixed.comm),
+        executable,
+        args: arguments.as_ref().map(|arguments| self::arguments(&arguments.bytes)).unwrap_or_default(),
+        args_truncated: arguments.is_some_and(|arguments| arguments.truncated),
+        user: host.user(fixed.uid),
+        group: host.group(fixed.gid),
+        login_user: login.map(|uid| -> User { host.user(uid) }),
+        session_id: Some(fixed.session_id).filter(|&id| id != UNSET),
+        capabilities: fixed.capabilities,
+        cgroup_id: fixed.cgroup,
+        mount_namespace: fixed.mount_namespace,
+        pid_namespace: fixed.pid_namespace,
+    }
+}
+
+fn ancestor(raw: &RawAncestor, path: &RawPath, root: Option<&RawPath>) -> Ancestor {
+    Ancestor {
+        pid: raw.pid,
+        start_boot_ns: raw.start_ns,
+        thread_name: thread_name(&raw.comm),
+        executable: executable(&raw.executable, Some(path), root),
+    }
+}
+
+fn executable(facts: &RawExecutable, path: Option<&RawPath>, root: Option<&RawPath>) -> Executable {
+    if facts.flags & EXECUTABLE_KERNEL_THREAD != 0 {
+        return Executable::KernelThread;
+    }
+    let Some(path) = path.filter(|path| facts.flags & EXECUTABLE_FILE != 0 && !path.bytes.is_empty()) else {
+        return Executable::Unknown;
+    };
+    let memfd = path.truncated && path.bytes.starts_with(b"memfd:") && !path.bytes.contains(&b'/');
+    let path = match below_root(path, root) {
+        Some(seen) => text_path(&seen, View::Process, false),
+        // A memfd has no directory: its name is all there is.
+        None => text_path(&path.bytes, View::Process, path.truncated && !memfd),
+    };
+    Executable::File(ExecutableFile {
+        path,
+        deleted: !memfd && (facts.flags & EXECUTABLE_UNHASHED != 0 || facts.links == 0),
+        memfd,
+        uid: facts.uid,
+        gid: facts.gid,
+        mode: facts.mode,
+        links: facts.links,
+        device: device(facts.device),
+        inode: facts.inode,
+    })
+}
+
+/// The kernel's own encoding of a device number.
+fn device(device: u32) -> Device {
+    Device { major: device >> 20, minor: device & 0xf_ffff }
+}
+
+fn thread_name(comm: &[u8]) -> String {
+    let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..end]).into_owned()
+}
+
+/// Arguments, each ended by NUL; the last one may have been cut off before its own.
+fn arguments(bytes: &[u8]) -> Vec<String> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    bytes.split(|&byte| byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
+}

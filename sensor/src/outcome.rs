@@ -1,0 +1,183 @@
+//! Whether an operation succeeded. The hooks run before it is done; what the kernel says later is put together here.
+//!
+//! - A rename's end is reported with its result. If no report comes in time, its outcome is unknown.
+//! - A creation's end is not reported. File systems that support security labels ask for one for each new inode: that
+//!   is the sign of success. `open` with `O_CREAT` of a file that exists, and a creation that fails, give no sign. That
+//!   there was none is certain when the thread's next operation begins, and taken for certain after [`PATIENCE`]
+//!   timeouts. On other file systems (FUSE, NFS), and if signs were lost, the outcome is unknown.
+//!
+//! A failure raises no alert, unknown does: where it is in doubt, it is unknown.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use sensor_common::record::{
+    Event as EventRecord, FLAG_UNTRACKED, FLAG_VIA_OPEN, KIND_RENAME, Made, Renamed,
+};
+
+use crate::event::{Event, Outcome};
+
+/// Nobody waits for a failure, so it is given this many timeouts to turn out a success on a slow disk.
+pub const PATIENCE: u32 = 10;
+/// Operations that are waited for at once. When there are more, the oldest is let go.
+const MAX_WAITING: usize = 1 << 14;
+/// Magic numbers of the file systems that ask for a security label for each new inode: ext2 to ext4, xfs, btrfs, tmpfs
+/// and f2fs.
+const LABELLING: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010];
+/// Overlays hand the creation on to a file system below.
+const OVERLAY: u64 = 0x794c_7630;
+
+/// Events that wait for their outcome, and when. Time is given, on any clock that only goes forward.
+#[derive(Debug)]
+pub struct Outcomes {
+    timeout: Duration,
+    waiting: HashMap<u64, Waiting>,
+    /// Threads in the order in which their deadlines were set; stale where the operation has ended.
+    deadlines: VecDeque<(Duration, u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    events: Vec<Event>,
+    time_ns: u64,
+    sequence: u64,
+    parent: u64,
+    name: u64,
+    is_rename: bool,
+    /// Signs that had been lost when it began.
+    lost: u64,
+}
+
+impl Outcomes {
+    /// Nothing waits yet.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, waiting: HashMap::new(), deadlines: VecDeque::new() }
+    }
+
+    /// An operation begins, told by `record` and turned into `events`. `lost` counts the signs that the kernel could
+    /// not deliver so far. Events whose outcome is settled go to `settled`.
+    pub fn begin(
+        &mut self,
+        record: &EventRecord,
+        events: Vec<Event>,
+        now: Duration,
+        lost: u64,
+        settled: &mut Vec<Event>,
+    ) {
+        let thread = record.header.pid_tgid;
+        // A thread does one thing after the other: the one before has ended.
+        if let Some(before) = self.waiting.remove(&thread) {
+            before.settle_silent(lost, settled);
+        }
+        let is_rename = record.header.kind == KIND_RENAME;
+        let gives_sign = if is_rename {
+            record.header.flags & FLAG_UNTRACKED == 0
+        } else {
+            LABELLING.contains(&record.fs_magic)
+                || (record.fs_magic == OVERLAY && record.header.flags & FLAG_VIA_OPEN != 0)
+        };
+        if !gives_sign {
+            settle(events, Outcome::Unknown, settled);
+            return;
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            self.let_oldest_go(settled);
+        }
+        let wait = if is_rename { self.timeout } else { self.timeout * PATIENCE };
+        self.deadlines.push_back((now + wait, thread, record.header.time_ns));
+        let (time_ns, sequence) = (record.header.time_ns, record.header.sequence);
+        let (parent, name) = (record.parent, record.name);
+        self.waiting.insert(thread, Waiting { events, time_ns, sequence, parent, name, is_rename, lost });
+    }
+
+    /// A new inode was made.
+    pub fn made(&mut self, made: &Made, settled: &mut Vec<Event>) {
+        let thread = made.header.pid_tgid;
+        let is_it = |waiting: &Waiting| {
+            !waiting.is_rename && (waiting.parent, waiting.name) == (made.parent, made.name)
+        };
+        if self.waiting.get(&thread).is_some_and(is_it)
+            && let Some(mut waiting) = self.waiting.remove(&thread)
+        {
+            for event in &mut waiting.events {
+                event.file.inode = Some(made.inode).filter(|&inode| inode != 0);
+            }
+            settle(waiting.events, Outcome::Success, settled);
+        }
+    }
+
+    /// A rename ended.
+    pub fn renamed(&mut self, renamed: &Renamed, settled: &mut Vec<Event>) {
+        let thread = renamed.header.pid_tgid;
+        let is_it = |waiting: &Waiting| {
+            waiting.is_rename
+                && (waiting.time_ns, waiting.sequence) == (renamed.event_time_ns, renamed.event_sequence)
+        };
+        if self.waiting.get(&thread).is_some_and(is_it)
+            && let Some(waiting) = self.waiting.remove(&thread)
+        {
+            let outcome = if renamed.result == 0 { Outcome::Success } else { Outcome::Failure };
+            settle(waiting.events, outcome, settled);
+        }
+    }
+
+    /// Time has passed.
+    pub fn expire(&mut self, now: Duration, lost: u64, settled: &mut Vec<Event>) {
+        while let Some((thread, time_ns)) = self.next_due(now) {
+            if self.waiting.get(&thread).is_some_and(|waiting| waiting.time_ns == time_ns)
+                && let Some(waiting) = self.waiting.remove(&thread)
+            {
+                waiting.settle_silent(lost, settled);
+            }
+        }
+    }
+
+    /// When `expire` has something to do.
+    pub fn deadline(&self) -> Option<Duration> {
+        if self.waiting.is_empty() {
+            None
+        } else {
+            self.deadlines.iter().map(|(deadline, ..)| *deadline).min()
+        }
+    }
+
+    /// The daemon ends: whatever waits is settled, as unknown unless it is a creation that gave no sign.
+    pub fn finish(&mut self, lost: u64, settled: &mut Vec<Event>) {
+        self.deadlines.clear();
+        let mut waiting: Vec<_> = self.waiting.drain().map(|(_, waiting)| waiting).collect();
+        waiting.sort_by_key(|waiting| waiting.time_ns);
+        for waiting in waiting {
+            waiting.settle_silent(lost, settled);
+        }
+    }
+
+    /// Takes out a deadline that has passed. Renames wait for a shorter time than creations, so the first in the queue
+    /// is not always the first that is due.
+    fn next_due(&mut self, now: Duration) -> Option<(u64, u64)> {
+        let position = self.deadlines.iter().position(|(deadline, ..)| *deadline <= now)?;
+        self.deadlines.remove(position).map(|(_, thread, time_ns)| (thread, time_ns))
+    }
+
+    fn let_oldest_go(&mut self, settled: &mut Vec<Event>) {
+        while let Some((_, thread, time_ns)) = self.deadlines.pop_front() {
+            if self.waiting.get(&thread).is_some_and(|waiting| waiting.time_ns == time_ns)
+                && let Some(waiting) = self.waiting.remove(&thread)
+            {
+                settle(waiting.events, Outcome::Unknown, settled);
+                return;
+            }
+        }
+    }
+}
+
+impl Waiting {
+    /// It ended, or must have, and gave no sign.
+    fn settle_silent(self, lost: u64, settled: &mut Vec<Event>) {
+        let certain = !self.is_rename && lost == self.lost;
+        settle(self.events, if certain { Outcome::Failure } else { Outcome::Unknown }, settled);
+    }
+}
+
+fn settle(events: Vec<Event>, outcome: Outcome, settled: &mut Vec<Event>) {
+    settled.extend(events.into_iter().map(|event| Event { outcome, ..event }));
+}

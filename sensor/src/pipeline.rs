@@ -1,0 +1,245 @@
+//! The daemon: the only place that knows all stages.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::alert::{self, Alert};
+use crate::config::{Attach, Settings};
+use crate::decode::{RawRecord, decode};
+use crate::detect::{Engine, Exclusion, Verdict};
+use crate::ecs::Document;
+use crate::enrich::enrich;
+use crate::event::{Event, Outcome};
+use crate::host::Procfs;
+use crate::instance::{Instance, InstanceError};
+use crate::kernel::{self, AttachMode, Kernel, KernelError, Ring};
+use crate::load::Loaded;
+use crate::log::Log;
+use crate::metrics::{Counter, Handle, Metrics};
+use crate::notify;
+use crate::outcome::Outcomes;
+use crate::sink::{Outputs, OutputsError, Record};
+
+/// How long outputs may take to deliver what is left when the daemon ends.
+const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The kernel cannot be watched.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Another sensor runs.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// Alerts would go nowhere.
+    #[error(transparent)]
+    Outputs(#[from] OutputsError),
+    /// All outputs have gone.
+    #[error("the last output is gone, alerts would go nowhere: the daemon ends")]
+    OutputsGone,
+    /// Signals cannot be received.
+    #[error("cannot receive signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Watches the host until a signal ends it.
+pub async fn run(
+    settings: &Settings,
+    loaded: Loaded,
+    metrics: &Metrics,
+    log: &Log,
+) -> Result<(), PipelineError> {
+    let _instance = Instance::acquire()?;
+    let outputs = Outputs::open(&settings.output, metrics)?;
+    let (mut kernel, ring) = kernel::open(&kernel::Options {
+        attach: match settings.sensor.attach {
+            Attach::Auto => None,
+            Attach::Fentry => Some(AttachMode::Fentry),
+            Attach::Kprobe => Some(AttachMode::Kprobe),
+        },
+        btf: settings.sensor.btf.clone(),
+        ring_bytes: settings.sensor.ring_bytes.get(),
+    })?;
+    kernel.set_filter(&loaded.engine.filter())?;
+    let mut pipeline = Pipeline {
+        kernel,
+        engine: loaded.engine,
+        outcomes: Outcomes::new(settings.sensor.outcome_timeout.get()),
+        host: Procfs::new(Path::new("/")),
+        outputs,
+        metrics: metrics.clone(),
+        handles: HashMap::new(),
+        start: Instant::now(),
+        settled: Vec::new(),
+        log,
+    };
+    let result = pipeline.watch(ring).await;
+    pipeline.finish();
+    result
+}
+
+struct Pipeline<'l> {
+    kernel: Kernel,
+    engine: Engine,
+    outcomes: Outcomes,
+    host: Procfs,
+    outputs: Outputs,
+    metrics: Metrics,
+    /// Counters by rule and what it said, so that no text is made for an event that is known.
+    handles: HashMap<(usize, Option<Exclusion>), Handle>,
+    start: Instant,
+    settled: Vec<Event>,
+    log: &'l Log,
+}
+
+impl Pipeline<'_> {
+    async fn watch(&mut self, mut ring: Ring) -> Result<(), PipelineError> {
+        let descriptor = ring.descriptor()?;
+        let listen = |kind| signal(kind).map_err(PipelineError::Signals);
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut asked = listen(SignalKind::user_defined1())?;
+        let rules = self.engine.rules().len();
+        let line = format!("watching with {} programs and {rules} rules", self.kernel.mode());
+        tracing::info!("{line}");
+        notify::ready();
+        notify::status(&line);
+        loop {
+            self.take_all(&mut ring);
+            let deadline = self
+                .outcomes
+                .deadline()
+                .map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
+            tokio::select! {
+                ready = descriptor.readable() => match ready {
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(error) => return Err(KernelError::Wait(error).into()),
+                },
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = asked.recv() => report(&self.kernel, &self.metrics, self.log),
+                () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
+                () = sleep_until(deadline) => {}
+            }
+        }
+        notify::stopping();
+        self.take_all(&mut ring);
+        Ok(())
+    }
+
+    /// Works off everything that is there, and what has waited long enough.
+    fn take_all(&mut self, ring: &mut Ring) {
+        while ring.next(|record| self.take(record)).is_some() {
+            self.raise();
+        }
+        let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
+        self.outcomes.expire(now, lost, &mut self.settled);
+        self.raise();
+    }
+
+    fn take(&mut self, record: &[u8]) {
+        match decode(record) {
+            Ok(RawRecord::Event(raw)) => {
+                let events = enrich(&raw, &mut self.host);
+                let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
+                self.outcomes.begin(&raw.fixed, events, now, lost, &mut self.settled);
+            }
+            Ok(RawRecord::Made(made)) => self.outcomes.made(&made, &mut self.settled),
+            Ok(RawRecord::Renamed(renamed)) => self.outcomes.renamed(&renamed, &mut self.settled),
+            Err(error) => {
+                self.metrics.increment(Counter::LostDecode);
+                tracing::error!("an event is lost: {error}");
+            }
+        }
+    }
+
+    fn outcomes_lost(&self) -> u64 {
+        self.kernel.outcomes_lost()
+    }
+
+    fn raise(&mut self) {
+        for event in std::mem::take(&mut self.settled) {
+            self.metrics.increment(match event.outcome {
+                Outcome::Success => Counter::EventsSuccess,
+                Outcome::Failure => Counter::EventsFailure,
+                Outcome::Unknown => Counter::EventsUnknown,
+            });
+            self.detect(&event);
+        }
+    }
+
+    fn detect(&mut self, event: &Event) {
+        let now = jiff::Timestamp::now();
+        let Self { engine, handles, metrics, outputs, .. } = self;
+        engine.detect_event(event, now, |detection| {
+            let rule = engine.rule(detection.rule);
+            let excluded = match detection.verdict {
+                Verdict::Excluded(exclusion) => Some(exclusion),
+                Verdict::Alert => None,
+                Verdict::NoMatch(_) | Verdict::NotOffered => return,
+            };
+            let clause = || engine.clause(detection.rule, detection.verdict);
+            let counter = handles.entry((detection.rule, excluded)).or_insert_with(|| match excluded {
+                Some(_) => metrics.suppressed(&rule.id, &clause()),
+                None => metrics.alerts(&rule.id),
+            });
+            counter.increment();
+            if excluded.is_some() {
+                tracing::debug!(
+                    rule = rule.name,
+                    clause = clause(),
+                    "suppressed: {}",
+                    event.file.paths[0].text
+                );
+                return;
+            }
+            let document = Document::new(event, engine.table(), detection.candidate).to_json();
+            let source = alert::Source { document, id: None, index: None, decided_by: &clause() };
+            let alert: Arc<dyn Record> = Arc::new(Alert::new(rule, source, now));
+            outputs.send(&alert);
+        });
+    }
+
+    /// Delivers what is left and prints the counters, which then hold it too.
+    fn finish(mut self) {
+        let lost = self.outcomes_lost();
+        self.outcomes.finish(lost, &mut self.settled);
+        self.raise();
+        let Self { outputs, kernel, metrics, log, .. } = self;
+        let dropped = outputs.close(PATIENCE_AT_EXIT);
+        if dropped > 0 {
+            tracing::error!("{dropped} alerts could not be delivered before the daemon ended");
+        }
+        report(&kernel, &metrics, log);
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Prints all counters.
+fn report(kernel: &Kernel, metrics: &Metrics, log: &Log) {
+    let counters = kernel.counters();
+    metrics.counter(Counter::LostRingFull).set(counters.events_lost);
+    metrics.counter(Counter::LostProgramMiss).set(counters.misses);
+    log.print(&metrics.to_json());
+    for (count, what) in [
+        (counters.events_lost, "events are lost because the ring was full: raise `sensor.ring_bytes`"),
+        (counters.misses, "calls of a hook were not seen because the program was already running on the CPU"),
+        (counters.outcomes_lost, "outcomes are unknown because the ring was full: raise `sensor.ring_bytes`"),
+        (counters.renames_untracked, "outcomes of renames are unknown because too many were under way"),
+    ] {
+        if count > 0 {
+            tracing::warn!("{count} {what}");
+        }
+    }
+}
