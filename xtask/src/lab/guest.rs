@@ -17,6 +17,8 @@ use crate::command::{program, tail};
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
 /// The agent has limits of its own for everything it waits for, and tells when one is reached.
 const SILENCE_LIMIT: Duration = Duration::from_mins(7);
+/// Everything but what is slow to emulate.
+const CPU: &str = "max,-la57,-avx,-avx2,-smap,-smep";
 /// Guests that run at once: each has two virtual processors, and so has the smallest machine that this is for.
 const SLOTS: usize = 2;
 
@@ -124,7 +126,7 @@ fn qemu(options: &GuestOptions<'_>, files: &TempDir) -> Result<Command> {
     options.payload.pack(&options.binaries.agent(), &kernel, options.plan, &initramfs)?;
     let mut command = program("qemu-system-x86_64");
     // Emulation throughout: /dev/kvm is not everywhere, and where it is it does not boot every kernel.
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+    command.args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "1024"]);
     command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&initramfs);
     command.args(["-append", "console=ttyS0 quiet panic=-1"]);
