@@ -41,14 +41,17 @@ pub fn inode_made_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn create<R: Read>(directory: Inode, entry: Dentry, mode: u32) -> u32 {
     if filter::passes::<R>(entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>()) {
-        report(directory.0, entry.0, mode);
+        if report(directory.0, entry.0, mode) {
+            event::finish(SCRATCH_SLOT);
+        }
     }
     0
 }
 
 #[inline(never)]
-fn report(directory: *const u8, entry: *const u8, mode: u32) {
-    let (directory, entry) = (Inode(directory), Dentry(entry));
+fn report(directory: *const u8, entry: *const u8, mode: u32) -> bool {
+    let Some(mut record) = Record::new(SCRATCH_SLOT) else { return false };
+    let (directory, entry) = (Inode(record.untyped(directory)), Dentry(record.untyped(entry)));
     let current = Task(Probed::current());
     let lookup = current.nameidata::<Probed>();
     let mut operation = Operation {
@@ -65,16 +68,15 @@ fn report(directory: *const u8, entry: *const u8, mode: u32) {
         // A creation in another directory than the one that is opened in: an overlay file system's own, in its upper
         // layer. The one to report is the one that was asked for.
         if lookup.dentry::<Probed>().inode::<Probed>() != directory {
-            return;
+            return false;
         }
         operation.flags = FLAG_VIA_OPEN;
         operation.exact = lookup.vfsmount::<Probed>().mount();
         operation.name = lookup.last_hash_len::<Probed>();
     }
-    let Some(mut record) = Record::new(SCRATCH_SLOT) else { return };
     event::begin(&mut record, &operation, current);
     event::complete(&mut record, &operation, current);
-    record.send();
+    true
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use sensor_common::record::{
 
 use crate::kernel::{Dentry, Mount, Task};
 use crate::maps::count;
-use crate::read::Probed;
+use crate::read::{Probed, Read as _};
 use crate::record::{MAX_MOUNTS, Record};
 use crate::{mounts, path, task};
 
@@ -63,6 +63,7 @@ pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
     event.mode =
         if operation.kind == KIND_RENAME { u32::from(inode.mode::<Probed>()) } else { operation.mode };
     event.reserved = 0;
+    record.set_position(0);
     task::describe(record, current);
 }
 
@@ -78,7 +79,15 @@ pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
     }
     let file_system = operation.entry.super_block::<Probed>().file_system::<Probed>().name::<Probed>();
     record.section(SECTION_FILE_SYSTEM, 0, |record, at| task::short_text(record, at, file_system));
-    task::write_ancestors(record, current);
+}
+
+/// Adds the processes above and hands the record to the ring. Called by the hooks' programs themselves: the stack does
+/// not hold this and what comes before on top of each other.
+#[inline(never)]
+pub fn finish(slot: u32) {
+    let Some(mut record) = Record::new(slot) else { return };
+    task::write_ancestors(&mut record, Task(Probed::current()));
+    record.send();
 }
 
 /// The paths in the view of one mount. Without any mount there is still the path within the file system.

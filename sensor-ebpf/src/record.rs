@@ -20,6 +20,9 @@ pub struct Scratch {
     pub mounts: [u64; MAX_MOUNTS as usize],
     /// `VIEW_*` of each.
     pub views: [u8; 8],
+    /// Bytes of sections so far.
+    position: u32,
+    reserved: u32,
     /// See [`forget`].
     forgotten: u64,
     /// Copied before anything else is done with the event; followed by its sections.
@@ -33,15 +36,13 @@ pub struct Record {
     pub scratch: *mut Scratch,
     /// Which one of this CPU's.
     pub slot: u32,
-    /// Bytes of sections so far.
-    pub position: u32,
 }
 
 impl Record {
     /// The scratch of this CPU. `slot`: a program that can preempt another has its own.
     #[inline(always)]
     pub fn new(slot: u32) -> Option<Self> {
-        Some(Self { scratch: SCRATCH.get_ptr_mut(slot)?, slot, position: 0 })
+        Some(Self { scratch: SCRATCH.get_ptr_mut(slot)?, slot })
     }
 
     #[inline(always)]
@@ -59,22 +60,47 @@ impl Record {
         unsafe { (&raw mut (*self.scratch).sections).cast::<u8>().add(position as usize) }
     }
 
+    /// Bytes of sections so far. To the verifier any number: see [`forget`].
+    #[inline(always)]
+    fn position(&self) -> u32 {
+        // SAFETY: the scratch belongs to this program on this CPU.
+        unsafe { (&raw const (*self.scratch).position).read_volatile() & (2 * LIMIT - 8) }
+    }
+
+    /// Sections that follow begin here, at a multiple of eight.
+    #[inline(always)]
+    pub fn set_position(&mut self, position: u32) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.scratch).position).write_volatile(position) };
+    }
+
+    /// The address of a kernel structure as a plain number. A pointer whose type the verifier knows cannot be handed
+    /// to a global function.
+    #[inline(always)]
+    pub fn untyped(&self, address: *const u8) -> *const u8 {
+        // SAFETY: as above.
+        unsafe {
+            let slot = &raw mut (*self.scratch).forgotten;
+            slot.write_volatile(address as u64);
+            slot.read_volatile() as *const u8
+        }
+    }
+
     /// Whether a further piece can be written.
     #[inline(always)]
     pub fn has_room(&self) -> bool {
-        self.position < LIMIT - 256
+        self.position() < LIMIT - 256
     }
 
     /// Writes a section whose content `write` puts behind the head; it gets where the content begins and gives where
     /// it ends, and whether it is all.
     #[inline(always)]
     pub fn section(&mut self, kind: u8, view: u8, write: impl FnOnce(&Self, u32) -> Written) {
-        self.position = forget(self.scratch, self.position) & (2 * LIMIT - 8);
         if !self.has_room() {
             self.event().header.flags |= sensor_common::record::FLAG_CUT;
             return;
         }
-        let start = self.position;
+        let start = self.position();
         let content = start + size_of::<Section>() as u32;
         let written = write(self, content);
         let end = if written.end < content { content } else { written.end };
@@ -82,13 +108,14 @@ impl Record {
         let head = Section { length: end - content, kind, view, flags };
         // SAFETY: within `sections`, which is aligned to eight as every section is.
         unsafe { self.at(start).cast::<Section>().write(head) };
-        self.position = (end + 7) & !7;
+        self.set_position((end + 7) & !7);
     }
 
     /// Hands the record to the ring.
     #[inline(always)]
     pub fn send(&mut self) -> bool {
-        let position = if self.position > LIMIT + SLACK - 8 { LIMIT + SLACK - 8 } else { self.position };
+        let position = self.position();
+        let position = if position > LIMIT + SLACK - 8 { LIMIT + SLACK - 8 } else { position };
         let length = size_of::<Event>() as u32 + position;
         self.event().header.length = length;
         let length = forget(self.scratch, length) & 0x7fff;

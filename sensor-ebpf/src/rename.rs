@@ -73,7 +73,9 @@ fn stack_pointer(regs: &aya_ebpf::bindings::pt_regs) -> u64 {
 fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
     let by_old = flags & RENAME_EXCHANGE != 0 || LENGTHS.get(0).is_some_and(|lengths| lengths.original != 0);
     if passes::<R>(new) || (by_old && passes::<R>(old)) {
-        report(old.0, new.0, flags, mark);
+        if report(old.0, new.0, flags, mark) {
+            event::finish(SCRATCH_SLOT);
+        }
     }
     0
 }
@@ -84,16 +86,16 @@ fn passes<R: Read>(entry: Dentry) -> bool {
 }
 
 #[inline(never)]
-fn report(old: *const u8, new: *const u8, flags: u32, mark: u64) {
-    let (old, new) = (Dentry(old), Dentry(new));
+fn report(old: *const u8, new: *const u8, flags: u32, mark: u64) -> bool {
+    let Some(mut record) = Record::new(SCRATCH_SLOT) else { return false };
+    let (old, new) = (Dentry(record.untyped(old)), Dentry(record.untyped(new)));
     let thread = bpf_get_current_pid_tgid();
     let sb = new.super_block::<Probed>();
     // SAFETY: the entry is this thread's own: nobody else removes it.
     let outer = unsafe { RENAMES.get(thread) };
     if outer.is_some_and(|outer| outer.overlay != 0 && outer.sb != sb.0 as u64) {
-        return;
+        return false;
     }
-    let Some(mut record) = Record::new(SCRATCH_SLOT) else { return };
     let current = Task(Probed::current());
     let operation = Operation {
         kind: KIND_RENAME,
@@ -123,7 +125,7 @@ fn report(old: *const u8, new: *const u8, flags: u32, mark: u64) {
         UNDER_WAY.add(1);
     }
     event::complete(&mut record, &operation, current);
-    record.send();
+    true
 }
 
 #[inline(always)]
