@@ -230,3 +230,59 @@ const _: () = {
     assert!(size_of::<Section>() == 8);
     assert!(size_of::<Ancestor>() == 72);
 };
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    /// The layout is the ABI: whoever changes it changes [`ABI`] too, since programs of an earlier version may still be
+    /// attached.
+    #[test]
+    fn the_layout_is_that_of_version_1() {
+        assert_eq!(ABI, 1);
+        let header = [
+            offset_of!(Header, length),
+            offset_of!(Header, kind),
+            offset_of!(Header, abi),
+            offset_of!(Header, flags),
+            offset_of!(Header, time_ns),
+            offset_of!(Header, sequence),
+            offset_of!(Header, pid_tgid),
+            offset_of!(Header, cpu),
+        ];
+        assert_eq!(header, [0, 4, 5, 6, 8, 16, 24, 32]);
+        let event = [
+            offset_of!(Event, parent),
+            offset_of!(Event, name),
+            offset_of!(Event, inode),
+            offset_of!(Event, fs_magic),
+            offset_of!(Event, capabilities),
+            offset_of!(Event, cgroup),
+            offset_of!(Event, start_ns),
+            offset_of!(Event, device),
+            offset_of!(Event, operation_flags),
+            offset_of!(Event, mode),
+            offset_of!(Event, uid),
+            offset_of!(Event, gid),
+            offset_of!(Event, login_uid),
+            offset_of!(Event, session_id),
+            offset_of!(Event, mount_namespace),
+            offset_of!(Event, pid_namespace),
+            offset_of!(Event, comm),
+            offset_of!(Event, executable),
+        ];
+        assert_eq!(event, [40, 48, 56, 64, 72, 80, 88, 96, 100, 104, 108, 112, 116, 120, 124, 128, 136, 152]);
+        assert_eq!([offset_of!(Made, parent), offset_of!(Made, name), offset_of!(Made, inode)], [40, 48, 56]);
+        assert_eq!([offset_of!(Renamed, event_time_ns), offset_of!(Renamed, result)], [40, 60]);
+        assert_eq!(
+            [offset_of!(Section, length), offset_of!(Section, kind), offset_of!(Section, flags)],
+            [0, 4, 6]
+        );
+        assert_eq!(
+            [offset_of!(Ancestor, pid), offset_of!(Ancestor, comm), offset_of!(Ancestor, executable)],
+            [8, 16, 32]
+        );
+    }
+}

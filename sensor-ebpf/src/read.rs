@@ -1,6 +1,9 @@
 //! The two ways to read kernel memory, and the constants that say where.
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel};
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_current_task_btf};
 use sensor_common::offsets::Offsets;
 
 /// Filled in by the daemon before loading: constants to the verifier.
@@ -34,28 +37,10 @@ pub fn host_mount_namespace() -> u32 {
 /// How a program reads members of kernel structures.
 pub trait Read {
     /// Reads a member at an offset; zero where that is not possible.
-    fn read<T: Copy + Zero>(base: *const u8, offset: u32) -> T;
+    fn read<T: Copy>(base: *const u8, offset: u32) -> T;
 
     /// The current task.
     fn current() -> *const u8;
-}
-
-/// A value that stands for what could not be read.
-pub trait Zero {
-    const ZERO: Self;
-}
-
-impl Zero for u16 {
-    const ZERO: Self = 0;
-}
-impl Zero for u32 {
-    const ZERO: Self = 0;
-}
-impl Zero for u64 {
-    const ZERO: Self = 0;
-}
-impl Zero for *const u8 {
-    const ZERO: Self = core::ptr::null();
 }
 
 /// Plain loads through pointers whose type the verifier knows: for arguments of fentry programs and what they lead to.
@@ -63,7 +48,7 @@ pub struct Typed;
 
 impl Read for Typed {
     #[inline(always)]
-    fn read<T: Copy + Zero>(base: *const u8, offset: u32) -> T {
+    fn read<T: Copy>(base: *const u8, offset: u32) -> T {
         // SAFETY: the verifier admits the load only where the pointer's type has a member of this size at the offset,
         // and the kernel turns a fault into a zero.
         unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
@@ -81,7 +66,7 @@ pub struct Probed;
 
 impl Read for Probed {
     #[inline(always)]
-    fn read<T: Copy + Zero>(base: *const u8, offset: u32) -> T {
+    fn read<T: Copy>(base: *const u8, offset: u32) -> T {
         probe(base.wrapping_add(offset as usize))
     }
 
@@ -92,9 +77,14 @@ impl Read for Probed {
     }
 }
 
-/// Reads any address; zero where that is not possible.
+/// Reads any address; zero where that is not possible. The helper itself puts the zeros: to look at its result would give
+/// the verifier two ways to go on from each read, and up to 6.2 it would take each of them to the end.
 #[inline(always)]
-pub fn probe<T: Copy + Zero>(address: *const u8) -> T {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(address.cast::<T>()) }.unwrap_or(T::ZERO)
+pub fn probe<T: Copy>(address: *const u8) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address, and writes all of the value in any case.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address.cast());
+        value.assume_init()
+    }
 }

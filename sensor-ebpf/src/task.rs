@@ -1,7 +1,7 @@
 //! Who did it.
 
+use aya_ebpf::helpers::bpf_get_current_uid_gid;
 use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_probe_read_user};
-use aya_ebpf::helpers::{bpf_get_current_uid_gid, bpf_probe_read_kernel};
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{
     Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED, Executable, SECTION_ANCESTOR,
@@ -10,7 +10,7 @@ use sensor_common::record::{
 
 use crate::kernel::{Mm, PidNamespace, Task};
 use crate::path;
-use crate::read::{Probed, Read, offset};
+use crate::read::{Probed, Read, offset, probe};
 use crate::record::{Record, SLACK, Written};
 
 /// `PF_KTHREAD`.
@@ -51,9 +51,7 @@ fn optional(task: Task, offset: u32) -> u32 {
 
 #[inline(always)]
 fn comm(task: Task) -> [u8; 16] {
-    let address = task.0.wrapping_add(offset!(task_comm) as usize).cast::<[u8; 16]>();
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(address) }.unwrap_or([0; 16])
+    probe(task.0.wrapping_add(offset!(task_comm) as usize))
 }
 
 /// The namespace that the task's processes live in: that of the last number of its pid.

@@ -181,3 +181,6 @@ impl Waiting {
 fn settle(events: Vec<Event>, outcome: Outcome, settled: &mut Vec<Event>) {
     settled.extend(events.into_iter().map(|event| Event { outcome, ..event }));
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,6 @@ fn read<'a, T: FromBytes + KnownLayout + Immutable>(
 ) -> Result<(T, &'a [u8]), DecodeError> {
     T::read_from_prefix(bytes).map_err(|_| DecodeError::Short { length: bytes.len(), part })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,121 @@
+use sensor_common::record::{
+    KIND_CREATE, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH,
+    SECTION_PATH, SECTION_ROOT, VIEW_HOST, VIEW_PROCESS,
+};
+
+use super::*;
+use crate::decode::tests::Recorder;
+use crate::host::fake::FakeHost;
+
+fn creation() -> Recorder {
+    let mut recorder = Recorder::new(KIND_CREATE);
+    recorder.fixed.executable.flags = EXECUTABLE_FILE;
+    recorder.fixed.executable.links = 1;
+    recorder.fixed.comm = *b"evil\0garbage\0\0\0\0";
+    recorder.section(SECTION_EXECUTABLE, 0, 0, b"evil\0tmp\0").section(
+        SECTION_ARGUMENTS,
+        0,
+        0,
+        b"./evil\0\0-x\xff\0",
+    )
+}
+
+fn texts(paths: &[Path]) -> Vec<(&str, View)> {
+    paths.iter().map(|path| (path.text.as_str(), path.view)).collect()
+}
+
+#[test]
+fn a_creation_keeps_what_the_kernel_said() {
+    let raw = creation().section(SECTION_PATH, VIEW_PROCESS, 0, b"ld.so.preload\0etc\0").event();
+    let events = enrich(&raw, &mut FakeHost::default());
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(texts(&event.file.paths), [("/etc/ld.so.preload", View::Process)]);
+    assert_eq!((event.process.pid, event.process.tid), (7, 8));
+    assert_eq!(event.process.thread_name, "evil");
+    assert_eq!(event.process.args, ["./evil", "", "-x\u{fffd}"]);
+    let Executable::File(file) = &event.process.executable else { panic!() };
+    assert_eq!((file.path.text.as_str(), file.deleted, file.memfd), ("/tmp/evil", false, false));
+}
+
+#[test]
+fn a_changed_root_is_taken_away_and_the_whole_path_is_kept() {
+    let raw = creation()
+        .section(SECTION_PATH, VIEW_PROCESS, 0, b"ld.so.preload\0etc\0jail\0srv\0")
+        .section(SECTION_PATH, VIEW_HOST, 0, b"ld.so.preload\0etc\0jail\0srv\0")
+        .section(SECTION_ROOT, 0, 0, b"jail\0srv\0")
+        .event();
+    let event = &enrich(&raw, &mut FakeHost::default())[0];
+    assert_eq!(
+        texts(&event.file.paths),
+        [("/etc/ld.so.preload", View::Process), ("/srv/jail/etc/ld.so.preload", View::Host)]
+    );
+}
+
+#[test]
+fn a_directory_that_only_begins_like_the_root_is_not_below_it() {
+    let raw = creation()
+        .section(SECTION_PATH, VIEW_PROCESS, 0, b"x\0jailbreak\0srv\0")
+        .section(SECTION_ROOT, 0, 0, b"jail\0srv\0")
+        .event();
+    let event = &enrich(&raw, &mut FakeHost::default())[0];
+    assert_eq!(texts(&event.file.paths), [("/srv/jailbreak/x", View::Process)]);
+}
+
+#[test]
+fn an_exchange_is_two_events() {
+    let mut recorder = Recorder::new(KIND_RENAME);
+    recorder.fixed.operation_flags = EXCHANGE;
+    let raw = recorder
+        .section(SECTION_PATH, VIEW_PROCESS, 0, b"b\0")
+        .section(SECTION_ORIGINAL_PATH, VIEW_PROCESS, 0, b"a\0")
+        .event();
+    let events = enrich(&raw, &mut FakeHost::default());
+    let ways: Vec<_> = events
+        .iter()
+        .map(|event| (event.file.original_paths[0].text.as_str(), event.file.paths[0].text.as_str()))
+        .collect();
+    assert_eq!(ways, [("/a", "/b"), ("/b", "/a")]);
+    assert_ne!(events[0].id.to_string(), events[1].id.to_string());
+}
+
+#[test]
+fn paths_that_may_not_be_all_leave_room_for_others() {
+    let mut recorder = creation();
+    recorder.fixed.header.flags |= FLAG_MORE_MOUNTS;
+    let raw = recorder.section(SECTION_PATH, VIEW_HOST, 0, b"ld.so.preload\0x\0").event();
+    let event = &enrich(&raw, &mut FakeHost::default())[0];
+    assert!(event.file.paths.iter().any(|path| path.truncated && path.text == "ld.so.preload"), "{event:?}");
+}
+
+#[test]
+fn a_memfd_and_a_deleted_file_say_so() {
+    let mut recorder = Recorder::new(KIND_CREATE);
+    recorder.fixed.executable.flags = EXECUTABLE_FILE | EXECUTABLE_UNHASHED;
+    let raw = recorder.section(SECTION_EXECUTABLE, 0, SECTION_FLAG_TRUNCATED, b"memfd:x\0").event();
+    let Executable::File(memfd) = enrich(&raw, &mut FakeHost::default()).remove(0).process.executable else {
+        panic!()
+    };
+    assert_eq!(
+        (memfd.path.text.as_str(), memfd.memfd, memfd.deleted, memfd.path.truncated),
+        ("memfd:x", true, false, false)
+    );
+
+    let mut recorder = Recorder::new(KIND_CREATE);
+    recorder.fixed.executable.flags = EXECUTABLE_FILE | EXECUTABLE_UNHASHED;
+    let raw = recorder.section(SECTION_EXECUTABLE, 0, 0, b"x\0tmp\0").event();
+    let Executable::File(file) = enrich(&raw, &mut FakeHost::default()).remove(0).process.executable else {
+        panic!()
+    };
+    assert_eq!((file.path.text.as_str(), file.memfd, file.deleted), ("/tmp/x", false, true));
+}
+
+#[test]
+fn a_kernel_thread_has_no_executable_and_what_is_not_said_is_unknown() {
+    let mut recorder = Recorder::new(KIND_CREATE);
+    recorder.fixed.executable.flags = EXECUTABLE_KERNEL_THREAD;
+    let event = enrich(&recorder.event(), &mut FakeHost::default()).remove(0);
+    assert_eq!(event.process.executable, Executable::KernelThread);
+    let event = enrich(&Recorder::new(KIND_CREATE).event(), &mut FakeHost::default()).remove(0);
+    assert_eq!(event.process.executable, Executable::Unknown);
+    assert!(event.file.paths[0].truncated, "a path that was not told could be any");
+}
