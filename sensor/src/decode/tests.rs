@@ -121,6 +121,7 @@ proptest! {
     fn components_give_the_path(names in proptest::collection::vec("[^/\0]{1,9}", 1..12)) {
         let content: Vec<u8> = names.iter().rev().flat_map(|name| [name.as_bytes(), b"\0"].concat()).collect();
         let event = Recorder::new(KIND_CREATE).section(SECTION_PATH, 0, 0, &content).event();
-        prop_assert_eq!(&event.paths[0].bytes, format!("/{}", names.join("/")).as_bytes());
+        let path = format!("/{}", names.join("/"));
+        prop_assert_eq!(&event.paths[0].bytes, path.as_bytes());
     }
 }
