@@ -34,6 +34,7 @@ pub(crate) fn compile(query: &Query, fields: &mut Fields) -> Result<Program, Err
         clauses: clauses.into(),
         conjuncts: conjuncts.into(),
         order: order.into(),
+        names: read.iter().map(|field| fields.name(*field).into()).collect(),
         fields: read.into(),
     })
 }

@@ -27,7 +27,10 @@ pub struct Program {
     pub(crate) conjuncts: Box<[Conjunct]>,
     /// Indices into `conjuncts`, the cheap ones first.
     pub(crate) order: Box<[usize]>,
+    /// The fields that are read, in the order of their numbers.
     pub(crate) fields: Box<[FieldId]>,
+    /// Their names.
+    pub(crate) names: Box<[Box<str>]>,
 }
 
 /// An operand of the topmost `and`.

@@ -1,9 +1,10 @@
 //! Why a program decided as it did.
 
 use super::{ClauseKind, Node, NodeKind, Program, Verdict};
+use crate::fields::FieldId;
 use crate::lexer::{Lexer, TokenKind};
 use crate::span::Span;
-use crate::value::Document;
+use crate::value::{Document, Value};
 
 /// A condition, its truth for an event, and the same for its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Explanation {
     pub truth: bool,
     /// Whether it is the clause that decided the verdict.
     pub decided: bool,
+    /// For a condition without parts: the fields that it reads and what they hold, `missing` if nothing.
+    pub values: Vec<(String, String)>,
     /// The operands of `and`, `or` and `not`, in source order.
     pub children: Vec<Explanation>,
 }
@@ -37,6 +40,7 @@ impl Program {
             span: category.span,
             truth: self.is_of_category(document),
             decided: decided == Some(category.span),
+            values: self.values(self.category.iter().map(|(field, _)| *field).collect(), document),
             children: Vec::new(),
         }];
         for conjunct in &self.conjuncts {
@@ -48,6 +52,7 @@ impl Program {
                     span: conjunct.span,
                     truth: !parts.iter().any(|part| part.truth),
                     decided: false,
+                    values: Vec::new(),
                     children: parts,
                 }),
             }
@@ -57,8 +62,21 @@ impl Program {
             span: Span::new(0, self.source.len()),
             truth: verdict == Verdict::Match,
             decided: false,
+            values: Vec::new(),
             children,
         }
+    }
+
+    /// The names and values of `fields`, each once.
+    fn values<D: Document + ?Sized>(&self, fields: Vec<FieldId>, document: &D) -> Vec<(String, String)> {
+        let mut values = Vec::<(String, String)>::new();
+        for field in fields {
+            let name = self.fields.binary_search(&field).ok().and_then(|index| self.names.get(index));
+            if let Some(name) = name.filter(|name| values.iter().all(|(other, _)| *other != ***name)) {
+                values.push((name.to_string(), shown(document.field(field))));
+            }
+        }
+        values
     }
 
     fn explain_node<D: Document + ?Sized>(
@@ -72,13 +90,28 @@ impl Program {
             NodeKind::All(parts) | NodeKind::Any(parts) => parts,
             _ => &[],
         };
+        let mut fields = Vec::new();
+        if parts.is_empty() {
+            node.for_each_field(&mut |field| fields.push(field));
+        }
         Explanation {
             text: collapsed(node.span.of(&self.source)),
             span: node.span,
             truth: node.holds(document),
             decided: decided == Some(node.span),
+            values: self.values(fields, document),
             children: parts.iter().map(|part| self.explain_node(part, document, decided)).collect(),
         }
+    }
+}
+
+/// A value as it is shown to a reader: in one line, and not too long.
+fn shown(value: Value<'_>) -> String {
+    const LONGEST: usize = 200;
+    let text = format!("{value:?}");
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -133,6 +133,22 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Calls `visit` with every field that is read, in source order, as often as it is written.
+    pub(super) fn for_each_field(&self, visit: &mut dyn FnMut(FieldId)) {
+        match &self.kind {
+            NodeKind::Not(operand) => operand.for_each_field(visit),
+            NodeKind::All(parts) | NodeKind::Any(parts) => {
+                for part in parts {
+                    part.for_each_field(visit);
+                }
+            }
+            NodeKind::Field(field, _) | NodeKind::NotField(field, _) => visit(*field),
+            NodeKind::Operand(operand, _) | NodeKind::NotOperand(operand, _) => operand.for_each_field(visit),
+        }
+    }
+}
+
 impl Test {
     /// Whether `value`, or an element of it, passes.
     fn passed_by(&self, value: Value<'_>) -> bool {
@@ -236,6 +252,22 @@ impl Operand {
                 })
             }
             Self::Call(call) => call.any(evaluation, accept),
+        }
+    }
+}
+
+impl Operand {
+    fn for_each_field(&self, visit: &mut dyn FnMut(FieldId)) {
+        let parts: &[Self] = match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => &[],
+            Self::Field(field) => return visit(*field),
+            Self::Condition(node) => return node.for_each_field(visit),
+            Self::Negate(operand) => std::slice::from_ref(operand),
+            Self::Arithmetic(_, operands) => operands.as_slice(),
+            Self::Call(call) => &call.arguments,
+        };
+        for part in parts {
+            part.for_each_field(visit);
         }
     }
 }
