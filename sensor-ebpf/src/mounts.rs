@@ -9,7 +9,9 @@ use crate::read::{Probed, Read as _, host_mount_namespace, offset, probe};
 use crate::record::{MAX_MOUNTS, Record, forget};
 
 /// Mounts of a file system that are looked at.
-const MAX_LIST: u32 = 64;
+const MAX_LIST: u32 = 32;
+/// There are more mounts than were looked at or noted.
+const MORE: u64 = 1 << 32;
 /// Not a view: the mount does not lead to the entry.
 const NOWHERE: u8 = 0xff;
 /// Directories above an entry among which the root of a bind mount is sought.
@@ -18,32 +20,36 @@ const MAX_DEPTH: u32 = 32;
 /// Notes the mounts that lead to an entry and gives their number. `exact` (or null) is the one that was used.
 #[inline(always)]
 pub fn find(record: &mut Record, entry: Dentry, own: MountNamespace, exact: Mount) -> u32 {
+    let found = list(record.slot, entry.0 as u64, own.0 as u64, exact.0 as u64);
+    if found & MORE != 0 {
+        record.event().header.flags |= FLAG_MORE_MOUNTS;
+    }
+    found as u32 & 7
+}
+
+/// The number of mounts, and [`MORE`] if there are others. A global function: see `path::walk`.
+#[unsafe(no_mangle)]
+pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
+    let Some(mut record) = Record::new(slot) else { return 0 };
+    let record = &mut record;
+    let (entry, own) = (Dentry(entry as *const u8), MountNamespace(own as *const u8));
+    let exact = Mount(exact as *const u8);
     let mut found = 0;
     if !exact.is_null() {
         note(record, 0, exact, view(exact.namespace::<Probed>(), own));
         found = 1;
     }
-    let (found, more) = list(record, entry, own, exact, found);
-    if more {
-        record.event().header.flags |= FLAG_MORE_MOUNTS;
-    }
-    found
-}
-
-#[inline(always)]
-fn list(record: &mut Record, entry: Dentry, own: MountNamespace, exact: Mount, found: u32) -> (u32, bool) {
     let sb = entry.super_block::<Probed>();
     let root = sb.root::<Probed>();
     let head = sb.0.wrapping_add(offset!(sb_mounts) as usize);
     let mut link = sb.first_mount::<Probed>();
-    let mut found = found;
     // One view from another namespace is enough, and none where the mount is known.
     let mut others = u32::from(!exact.is_null());
     for _ in 0..MAX_LIST {
         found = forget(record.scratch, found) & 7;
         others = forget(record.scratch, others) & 1;
         if link == head || link.is_null() {
-            return (found, false);
+            return u64::from(found);
         }
         // A list through the mounts until 6.16, since then each points to the next.
         let mount = if offset!(mount_instance) == ABSENT {
@@ -63,13 +69,13 @@ fn list(record: &mut Record, entry: Dentry, own: MountNamespace, exact: Mount, f
             continue;
         }
         if found >= MAX_MOUNTS {
-            return (found, true);
+            break;
         }
         others |= u32::from(view == VIEW_OTHER);
         note(record, found, mount, view);
         found += 1;
     }
-    (found, true)
+    u64::from(found) | MORE
 }
 
 #[inline(always)]
