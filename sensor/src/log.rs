@@ -98,9 +98,7 @@ impl Lines {
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             while let Some(line) = queue.next() {
                 let written = output.write_all(&line).is_ok();
-                if queue.complete() && !written {
-                    lost.increment();
-                }
+                queue.complete(|| lost.add(u64::from(!written)));
             }
         })?;
         Ok(lines)
@@ -115,7 +113,7 @@ impl Lines {
     fn finish(&self, patience: Duration) {
         self.queue.close();
         self.queue.wait_until_done(Instant::now() + patience);
-        self.lost.add(self.queue.discard());
+        self.queue.discard(|lost| self.lost.add(lost));
     }
 }
 

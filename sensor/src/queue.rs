@@ -50,11 +50,14 @@ impl<T> Queue<T> {
         item
     }
 
-    /// The item taken last is done with. Returns whether somebody still counts on it: if not, it was discarded meanwhile.
-    pub(crate) fn complete(&self) -> bool {
-        let counted = std::mem::take(&mut self.lock().busy);
+    /// The item taken last is done with: runs `count`, unless the item was discarded meanwhile, and counted by
+    /// whoever did that. Nobody who waits for the items goes on before it was counted.
+    pub(crate) fn complete(&self, count: impl FnOnce()) {
+        let mut state = self.lock();
+        if std::mem::take(&mut state.busy) {
+            count();
+        }
         self.changed.notify_all();
-        counted
     }
 
     /// Waits for `time` to pass, but not longer than until the queue is closed. Returns whether it is.
@@ -69,13 +72,16 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// Closes the queue and gives up what is in it and what is being worked on; returns how much that was.
-    pub(crate) fn discard(&self) -> u64 {
+    /// Closes the queue and gives up what is in it and what is being worked on: how much that was, `count` gets and
+    /// the caller.
+    pub(crate) fn discard(&self, count: impl FnOnce(u64)) -> u64 {
         let mut state = self.lock();
         state.closed = true;
-        self.changed.notify_all();
         let waiting = std::mem::take(&mut state.items).len() as u64;
-        waiting + u64::from(std::mem::take(&mut state.busy))
+        let discarded = waiting + u64::from(std::mem::take(&mut state.busy));
+        count(discarded);
+        self.changed.notify_all();
+        discarded
     }
 
     /// Waits until every item is done with, at most until `deadline`.
@@ -86,7 +92,7 @@ impl<T> Queue<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing that can panic runs under the lock.
+        // What runs under the lock leaves the state whole at any time.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,9 +126,9 @@ mod tests {
         queue.try_push(1).unwrap();
         queue.try_push(2).unwrap();
         queue.next();
-        assert_eq!(queue.discard(), 2, "the one that waits, and the one at hand");
-        assert!(!queue.complete(), "nobody counts on it any more");
-        assert_eq!((queue.next(), queue.discard()), (None, 0));
+        assert_eq!(queue.discard(|_| {}), 2, "the one that waits, and the one at hand");
+        queue.complete(|| panic!("it was counted already"));
+        assert_eq!((queue.next(), queue.discard(|_| {})), (None, 0));
     }
 
     #[test]
@@ -132,10 +138,10 @@ mod tests {
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| queue.wait_until_done(Instant::now() + Duration::from_hours(1)));
             assert_eq!(queue.next(), Some(1));
-            assert!(queue.complete());
+            queue.complete(|| {});
             waiter.join().unwrap();
         });
-        assert_eq!(queue.discard(), 0);
+        assert_eq!(queue.discard(|_| {}), 0);
     }
 
     #[test]

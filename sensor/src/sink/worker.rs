@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::throttle::Throttle;
 use super::{Record, Sink, SinkError};
-use crate::metrics::{Handle, OutputCounters};
+use crate::metrics::OutputCounters;
 use crate::queue::{Queue, Refused};
 
 /// How often the log says that an output is still in trouble, or still drops alerts.
@@ -88,9 +88,8 @@ impl Worker {
     /// Waits for the end of the deliveries, at most until `deadline`, and drops what is left.
     pub(super) fn finish(&self, deadline: Instant) {
         self.queue.wait_until_done(deadline);
-        let unfinished = self.queue.discard();
+        let unfinished = self.queue.discard(|lost| self.counters.dropped.add(lost));
         if unfinished > 0 {
-            self.counters.dropped.add(unfinished);
             tracing::error!(
                 output = self.name,
                 "dropped {unfinished} alerts: it did not take them before the end"
@@ -112,26 +111,18 @@ impl Delivery {
     fn run(&mut self) {
         while let Some(alert) = self.queue.next() {
             match self.deliver(alert.as_ref()) {
-                Ok(()) => self.count(&self.counters.delivered),
+                Ok(()) => self.queue.complete(|| self.counters.delivered.increment()),
                 Err(SinkError::Temporary(failure)) => {
                     tracing::error!(output = self.sink.name(), "{failure}; dropped the alert {}", alert.id());
-                    self.count(&self.counters.dropped);
+                    self.queue.complete(|| self.counters.dropped.increment());
                 }
                 Err(SinkError::Gone(failure)) => {
-                    let lost = self.queue.discard();
-                    self.counters.dropped.add(lost);
+                    let lost = self.queue.discard(|lost| self.counters.dropped.add(lost));
                     let output = self.sink.name();
                     tracing::error!(output, "{failure}; dropped {lost} alerts, and will drop all others");
                     return;
                 }
             }
-        }
-    }
-
-    /// Counts the alert at hand, unless whoever closed the output has given it up and counted it.
-    fn count(&self, result: &Handle) {
-        if self.queue.complete() {
-            result.increment();
         }
     }
 

@@ -13,7 +13,15 @@ impl Sleeper {
         let argument = std::ffi::OsStr::from_bytes(argument);
         let mut command = Command::new(executable);
         command.arg("-").arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        // A child that another test is starting may still have the file open for writing, as it was here.
+        let mut child = loop {
+            match command.spawn() {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                result => break result.unwrap(),
+            }
+        };
         // `cat -` says that it runs by giving back its input, and then waits for more.
         child.stdin.as_mut().unwrap().write_all(b"!").unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
