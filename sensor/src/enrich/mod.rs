@@ -160,8 +160,9 @@ fn executable(facts: &RawExecutable, path: Option<&RawPath>, root: Option<&RawPa
     let memfd = path.truncated && path.bytes.starts_with(b"memfd:") && !path.bytes.contains(&b'/');
     let path = match below_root(path, root) {
         Some(seen) => text_path(&seen, View::Process, false),
-        // A memfd has no directory: its name is all there is.
-        None => text_path(&path.bytes, View::Process, path.truncated && !memfd),
+        // A memfd has no directory: its name is all there is, and the kernel shows it with a slash.
+        None if memfd => text_path(&[b"/", path.bytes.as_slice()].concat(), View::Process, false),
+        None => text_path(&path.bytes, View::Process, path.truncated),
     };
     Executable::File(ExecutableFile {
         path,

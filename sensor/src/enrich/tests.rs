@@ -97,7 +97,7 @@ fn a_memfd_and_a_deleted_file_say_so() {
     };
     assert_eq!(
         (memfd.path.text.as_str(), memfd.memfd, memfd.deleted, memfd.path.truncated),
-        ("memfd:x", true, false, false)
+        ("/memfd:x", true, false, false)
     );
 
     let mut recorder = Recorder::new(KIND_CREATE);
