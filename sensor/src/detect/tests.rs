@@ -180,7 +180,7 @@ fn a_rule_matches_if_it_matches_one_of_the_paths() {
     event.file.paths = vec![path("/mnt/alias/ld.so.preload"), host];
     let mut found = Vec::new();
     engine.detect_event(&event, now(), |Detection { verdict, candidate, .. }| {
-        found.push((verdict, candidate.index))
+        found.push((verdict, candidate.index));
     });
     assert_eq!(found, [(Verdict::Alert, 1)]);
 }
@@ -267,7 +267,7 @@ fn what_elastic_defend_does_not_send_goes_to_rules_that_name_it() {
 fn warnings_are_about_what_could_silently_never_fire() {
     let query =
         r#"file where file.pth : "/etc/*" and event.action == "overwrite" and not container.id == "x""#;
-    let exception = exception(&["missing"], r#"process.pidd == 1"#, None);
+    let exception = exception(&["missing"], "process.pidd == 1", None);
     let engine = Engine::new(vec![rule(query)], vec![exception]).unwrap();
     let warnings: Vec<_> = engine.warnings().iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(warnings.join("\n\n"));
