@@ -168,6 +168,7 @@ fn binaries() -> Result<&'static Binaries> {
 #[derive(Debug, Default)]
 struct Collector {
     finished: BTreeMap<String, Outcome>,
+    scenario: usize,
     name: String,
     current: Outcome,
     stdout: Vec<u8>,
@@ -182,6 +183,7 @@ impl Collector {
         match frame.kind {
             Kind::Begin => {
                 self.name = frame.text();
+                self.scenario = frame.scenario;
                 self.markers = 0;
             }
             Kind::ScriptStdout => self.current.stdout.push_str(&frame.text()),
@@ -220,8 +222,12 @@ impl Collector {
         while let Some(end) = self.stdout.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.stdout.drain(..=end).collect();
             match serde_json::from_slice::<Value>(&line) {
-                Ok(alert) if is_marker(&alert) => self.markers += 1,
-                Ok(alert) => self.current.alerts.push(alert),
+                Ok(alert) => match marker(&alert) {
+                    Some(number) if number == self.scenario.to_string() => self.markers += 1,
+                    // A script's own.
+                    Some(_) => {}
+                    None => self.current.alerts.push(alert),
+                },
                 Err(error) => {
                     let line = String::from_utf8_lossy(&line);
                     self.complaints.push(format!("no JSON on the daemon's standard output: {error}: {line}"));
@@ -231,7 +237,7 @@ impl Collector {
     }
 }
 
-fn is_marker(alert: &Value) -> bool {
-    let name = lookup(alert, "file.name").and_then(Value::as_str);
-    name.is_some_and(|name| name.starts_with(MARKER))
+/// What follows in the name of a marker.
+fn marker(alert: &Value) -> Option<&str> {
+    lookup(alert, "file.name")?.as_str()?.strip_prefix(MARKER)
 }

@@ -65,3 +65,36 @@ within() {
     shift
     chroot "/mnt/$kind" "$@"
 }
+
+# Prints the daemon's counters as a fact.
+counters() {
+    seen=$(grep -c '^{"counters"' /run/ldsentry.stderr || true)
+    kill -USR1 "$LDSENTRY_PID"
+    tries=0
+    until [ "$(grep -c '^{"counters"' /run/ldsentry.stderr || true)" -gt "$seen" ]; do
+        tries=$((tries + 1))
+        if [ $tries -gt 200 ]; then
+            echo "lab: the daemon printed no counters" >&2
+            return 1
+        fi
+        sleep 0.05
+    done
+    fact "$1" "$(grep '^{"counters"' /run/ldsentry.stderr | tail -n 1)"
+}
+
+# Waits until the daemon has reported everything up to here. What it reports for this is no alert of the
+# scenario, but one more event in its counters.
+settle() {
+    name=lab-marker-of-$$
+    : >"/etc/ld.so.conf.d/$name"
+    tries=0
+    until grep -q "$name" /run/ldsentry.stdout; do
+        tries=$((tries + 1))
+        if [ $tries -gt 1200 ]; then
+            echo "lab: the daemon did not report $name" >&2
+            return 1
+        fi
+        sleep 0.05
+    done
+    rm "/etc/ld.so.conf.d/$name"
+}

@@ -5,6 +5,7 @@
 mod basics;
 mod benign;
 mod expected;
+mod loss;
 mod outcomes;
 mod paths;
 mod processes;
@@ -23,6 +24,7 @@ fn scenarios() -> Vec<Scenario> {
         paths::scenarios(),
         processes::scenarios(),
         benign::scenarios(),
+        loss::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -11,6 +11,7 @@ const FILE_SYSTEMS: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlay"];
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut scenarios: Vec<Scenario> = FILE_SYSTEMS.into_iter().flat_map(on_file_system).collect();
     scenarios.extend(without_room());
+    scenarios.push(without_signs());
     scenarios
 }
 
@@ -101,4 +102,14 @@ fn without_room() -> Vec<Scenario> {
              fails attack create /etc/ld.so.conf.d/evil; cd /; umount /etc/ld.so.conf.d; rm /tmp/small.img",
         ),
     ]
+}
+
+/// A file system that tells nobody of new inodes: what cannot be known is said so, and reported.
+fn without_signs() -> Scenario {
+    let script = "mount -t ramfs none /etc/ld.so.conf.d; attack create /etc/ld.so.conf.d/new; \
+                  attack rename /etc/ld.so.conf.d/new /etc/ld.so.conf.d/newer; umount /etc/ld.so.conf.d";
+    Scenario::new("outcome/ramfs/create_and_rename", script).alerts([
+        json!({"event.action": "creation", "event.outcome": "unknown", "file.path": "/etc/ld.so.conf.d/new"}),
+        renamed("/etc/ld.so.conf.d/new", "/etc/ld.so.conf.d/newer"),
+    ])
 }

@@ -17,7 +17,8 @@ use crate::system;
 
 /// Verifying programs under emulation is slow.
 const START_LIMIT: Duration = Duration::from_secs(150);
-const MARKER_LIMIT: Duration = Duration::from_secs(30);
+/// What a flood left behind is worked off first.
+const MARKER_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const NOTIFY_SOCKET: &str = "/run/lab-notify";
 /// Copies of what the daemon says, for scripts that wait for it.

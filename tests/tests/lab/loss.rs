@@ -1,0 +1,97 @@
+//! Nothing goes missing unseen: row 21.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::{Outcome, Scenario, lookup};
+use serde_json::Value;
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario::new("loss/flood_of_unwatched_files", UNWATCHED).check(|outcome| {
+            for result in ["success", "failure", "unknown"] {
+                let events = increase(outcome, &format!("ldsentry_events_total{{outcome=\"{result}\"}}"))?;
+                ensure!(
+                    events == 0,
+                    "{events} events with outcome {result} left the kernel for files that no rule names"
+                );
+            }
+            ensure!(lost(outcome)? == 0, "events are lost");
+            Ok(())
+        }),
+        Scenario::new("loss/flood_of_watched_files", WATCHED).any_alerts().check(|outcome| {
+            let attempts = 2 * outcome.number("count")?;
+            let paths = |alert: &Value| lookup(alert, "file.path").map(Value::to_string);
+            let named: BTreeSet<String> = outcome.alerts.iter().filter_map(paths).collect();
+            let alerts = outcome.alerts.len() as u64;
+            ensure!(named.len() as u64 == alerts, "{alerts} alerts for {} files", named.len());
+            let dropped =
+                increase(outcome, "ldsentry_output_alerts_total{output=\"stdout\",result=\"dropped\"}")?;
+            let lost = lost(outcome)?;
+            ensure!(
+                alerts + dropped + lost == attempts,
+                "{attempts} files were created; {alerts} alerts, {dropped} dropped, {lost} events lost"
+            );
+            let events = increase(outcome, "ldsentry_events_total{outcome=\"success\"}")?
+                + increase(outcome, "ldsentry_events_total{outcome=\"unknown\"}")?;
+            // The one more is for having waited until all were reported.
+            ensure!(
+                events + lost == attempts + 1,
+                "{attempts} files were created; {events} events, {lost} lost"
+            );
+            Ok(())
+        }),
+        Scenario::new("loss/watched_among_unwatched", MIXED).any_alerts().check(|outcome| {
+            let attempts = outcome.number("count")?;
+            let alerts = outcome.alerts.len() as u64;
+            ensure!(alerts == attempts, "{attempts} files were created; {alerts} alerts");
+            Ok(())
+        }),
+    ]
+}
+
+/// How much a counter grew from `before` to `after`.
+fn increase(outcome: &Outcome, name: &str) -> Result<u64> {
+    let facts = outcome.facts();
+    let value = |when: &str| -> Result<u64> {
+        let line = facts.get(when).with_context(|| format!("the script did not print {when}=…"))?;
+        let counters: Value = serde_json::from_str(line).with_context(|| format!("reading {line}"))?;
+        counters["counters"][name].as_u64().with_context(|| format!("there is no counter {name} in {line}"))
+    };
+    value("after")?.checked_sub(value("before")?).with_context(|| format!("{name} went down"))
+}
+
+fn lost(outcome: &Outcome) -> Result<u64> {
+    let reasons = ["ring_full", "program_miss", "decode", "queue_full"];
+    reasons
+        .iter()
+        .map(|reason| increase(outcome, &format!("ldsentry_events_lost_total{{reason=\"{reason}\"}}")))
+        .sum()
+}
+
+const UNWATCHED: &str = "
+counters before
+mkdir one two
+attack flood one file 5000 >/dev/null &
+attack flood two ld.so.preloa 5000
+wait
+counters after
+";
+
+/// From both processors at once.
+const WATCHED: &str = "
+fact count 1000
+counters before
+attack flood /etc/ld.so.conf.d a 1000 >/dev/null &
+attack flood /etc/ld.so.conf.d b 1000
+wait
+settle
+counters after
+";
+
+const MIXED: &str = "
+fact count 100
+attack flood . file 20000 >/dev/null &
+attack flood /etc/ld.so.conf.d watched 100
+wait
+";
