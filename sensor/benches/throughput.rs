@@ -1,11 +1,16 @@
 //! How fast rules decide, in one run with what it is compared with: `cargo bench -p sensor --bench throughput`.
 //!
 //! - `detect`: the built-in rules on decoded events.
-//! - `replay`: the same events as lines of JSON, beside serde_json parsing the same lines into values.
+//! - `replay`: the same events as lines of JSON, beside `serde_json` parsing the same lines into values.
 //!
 //! Each figure is the best of several rounds, so that what else the machine does counts as little as possible.
-//! `python_eql.py` beside this file compares `detect` with PyPI's `eql`, on events that this program writes.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::cast_precision_loss, reason = "a program that prints")]
+//! `python_eql.py` beside this file compares `detect` with `PyPI`'s `eql`, on events that this program writes.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    reason = "a program that prints"
+)]
 
 mod corpus;
 
@@ -48,7 +53,8 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn main() {
-    let rules: Vec<PathBuf> = std::env::var_os("LDSENTRY_BENCH_RULES").map(PathBuf::from).into_iter().collect();
+    let rules: Vec<PathBuf> =
+        std::env::var_os("LDSENTRY_BENCH_RULES").map(PathBuf::from).into_iter().collect();
     let engine = load(&rules, &[]).expect("the rules load").engine;
     let events = corpus::events(EVENTS);
     let lines = corpus::lines(&events);
@@ -67,9 +73,16 @@ fn main() {
     let rate = |time: Duration| EVENTS as f64 / time.as_secs_f64();
     let megabytes = lines.len() as f64 / 1e6;
     println!("rules         {:>12}", engine.rules().len());
-    println!("events        {EVENTS:>12}   {:.0} bytes a line, {alerts} alerts", lines.len() as f64 / EVENTS as f64);
+    println!(
+        "events        {EVENTS:>12}   {:.0} bytes a line, {alerts} alerts",
+        lines.len() as f64 / EVENTS as f64
+    );
     println!("detect        {:>12.0}   events/s", rate(detected));
-    println!("replay        {:>12.0}   events/s, {:.0} MB/s", rate(replayed), megabytes / replayed.as_secs_f64());
+    println!(
+        "replay        {:>12.0}   events/s, {:.0} MB/s",
+        rate(replayed),
+        megabytes / replayed.as_secs_f64()
+    );
     println!("serde_json    {:>12.0}   events/s, {:.0} MB/s", rate(parsed), megabytes / parsed.as_secs_f64());
     println!("replay / serde_json  {:>5.2}", parsed.as_secs_f64() / replayed.as_secs_f64());
     println!("allocations   {:>12.3}   an event in detect", allocations as f64 / EVENTS as f64);
@@ -96,9 +109,16 @@ fn detect(engine: &Engine, events: &[Event]) -> u64 {
 
 fn replay_all(engine: &Engine, lines: &[u8]) -> u64 {
     let mut sink = io::sink();
-    let summary = replay(engine, lines, Format::Alerts, &mut sink, || Timestamp::UNIX_EPOCH, |error| {
-        eprintln!("{error}");
-    });
+    let summary = replay(
+        engine,
+        lines,
+        Format::Alerts,
+        &mut sink,
+        || Timestamp::UNIX_EPOCH,
+        |error| {
+            eprintln!("{error}");
+        },
+    );
     summary.expect("reading from memory does not fail").alerts
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sensor::ecs::{Candidate, Document, FieldTable};
 use sensor::event::{
-    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Group, Host, Outcome, Path, Process,
-    User, View,
+    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Group, Host, Outcome, Path,
+    Process, User, View,
 };
 
 const EXECUTABLES: &[&str] = &[
@@ -82,8 +82,14 @@ fn event(number: usize, host: Arc<Host>) -> Event {
     let renamed = random.is_multiple_of(3);
     let executable = if watched { "/tmp/evil" } else { EXECUTABLES[random / 64 % EXECUTABLES.len()] };
     Event {
-        id: EventId { boot_ns: number as u64 * 1_000, cpu: number as u32 % 8, sequence: number as u64, part: 0 },
-        time: jiff::Timestamp::from_microsecond(1_770_000_000_000_000 + number as i64).expect("a time of our age"),
+        id: EventId {
+            boot_ns: number as u64 * 1_000,
+            cpu: number as u32 % 8,
+            sequence: number as u64,
+            part: 0,
+        },
+        time: jiff::Timestamp::from_microsecond(1_770_000_000_000_000 + number as i64)
+            .expect("a time of our age"),
         action: if renamed { Action::Rename } else { Action::Creation },
         outcome: Outcome::Success,
         file: File {

@@ -139,14 +139,14 @@ fn decode_event(bytes: &[u8]) -> Result<RawEvent, DecodeError> {
         let length = section.length as usize;
         let content =
             after.get(..length).ok_or(DecodeError::Short { length: bytes.len(), part: "section" })?;
-        add(&mut event, &section, content)?;
+        add(&mut event, section, content)?;
         // The padding of the last section may be cut off.
         rest = after.get(length.next_multiple_of(8)..).unwrap_or_default();
     }
     Ok(event)
 }
 
-fn add(event: &mut RawEvent, section: &Section, content: &[u8]) -> Result<(), DecodeError> {
+fn add(event: &mut RawEvent, section: Section, content: &[u8]) -> Result<(), DecodeError> {
     let unknown = DecodeError::Section { kind: section.kind, view: section.view };
     let view = match section.view {
         VIEW_PROCESS => View::Process,

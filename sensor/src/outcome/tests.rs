@@ -66,7 +66,7 @@ fn a_creation_without_a_sign_failed_once_the_thread_goes_on_or_long_after() {
     bench.begin(KIND_CREATE, EXT4, Duration::ZERO, 0);
     bench.begin(KIND_CREATE, EXT4, Duration::ZERO, 0);
     assert_eq!(bench.outcomes(), [Outcome::Failure]);
-    bench.outcomes.expire(TIMEOUT * PATIENCE - Duration::from_millis(1), 0, &mut bench.settled);
+    bench.outcomes.expire(TIMEOUT * (PATIENCE - 1), 0, &mut bench.settled);
     assert_eq!(bench.outcomes(), []);
     bench.outcomes.expire(bench.outcomes.deadline().unwrap(), 0, &mut bench.settled);
     assert_eq!(bench.outcomes(), [Outcome::Failure]);
