@@ -10,7 +10,7 @@ fails() {
 
 # Prints a fact that the test may refer to.
 fact() {
-    echo "$1=$2"
+    printf '%s=%s\n' "$1" "$2"
 }
 
 # Forgets cached directory entries and inodes.
@@ -85,16 +85,16 @@ counters() {
 # Waits until the daemon has reported everything up to here. What it reports for this is no alert of the
 # scenario, but one more event in its counters.
 settle() {
-    name=lab-marker-of-$$
-    : >"/etc/ld.so.conf.d/$name"
+    marker=of$$
+    : >"/etc/ld.so.conf.d/lab-marker-$marker"
     tries=0
-    until grep -q "$name" /run/ldsentry.stdout; do
+    until [ -e "/run/lab-markers/$marker" ]; do
         tries=$((tries + 1))
         if [ $tries -gt 1200 ]; then
-            echo "lab: the daemon did not report $name" >&2
+            echo "lab: the daemon did not report what it was given" >&2
             return 1
         fi
         sleep 0.05
     done
-    rm "/etc/ld.so.conf.d/$name"
+    rm "/etc/ld.so.conf.d/lab-marker-$marker"
 }

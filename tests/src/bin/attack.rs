@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// `open(O_CREAT | O_WRONLY)`, and write a line
+    /// `open(O_CREAT | O_WRONLY)`
     Create { path: PathBuf },
     /// `open(O_CREAT | O_RDONLY)`: also opens what is there
     OpenOrCreate { path: PathBuf },
@@ -87,9 +87,7 @@ fn perform(action: Action) -> io::Result<()> {
     let mode = Mode::from_raw_mode(0o644);
     let open = |path: &Path, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, mode);
     match action {
-        Action::Create { path } => {
-            File::from(open(&path, OFlags::CREATE | OFlags::WRONLY)?).write_all(b"/lib/evil.so\n")?;
-        }
+        Action::Create { path } => drop(open(&path, OFlags::CREATE | OFlags::WRONLY)?),
         Action::OpenOrCreate { path } => drop(open(&path, OFlags::CREATE | OFlags::RDONLY)?),
         Action::CreateNew { path } => drop(open(&path, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY)?),
         Action::CreateAndUnlink { path } => {

@@ -1,7 +1,9 @@
 //! What administrators and package managers do, and exactly what the rule's text says of it.
 
 use integration_tests::Scenario;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::expected::with;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -20,7 +22,34 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             "process.name": "sed",
             "process.pid": "$pid",
         })),
+        // vim tries whether it may create files (`4913`), keeps the old file as `x.conf~` until the new one is written, and
+        // has a swap file, which alone the rule excludes.
+        Scenario::new("benign/vim_saves", format!("echo one >/etc/ld.so.conf.d/x.conf; {VIM}")).alerts([
+            json!({"event.action": "creation", "file.path": "/etc/ld.so.conf.d/x.conf", "process.name": "dash"}),
+            by_vim("creation", "/etc/ld.so.conf.d/4913"),
+            with(
+                by_vim("rename", "/etc/ld.so.conf.d/x.conf~"),
+                json!({"file.Ext.original.path": "/etc/ld.so.conf.d/x.conf"}),
+            ),
+            by_vim("creation", "/etc/ld.so.conf.d/x.conf"),
+        ]),
+        Scenario::new("benign/vim_creates", VIM).alert(by_vim("creation", "/etc/ld.so.conf.d/x.conf")),
     ]
+}
+
+const VIM: &str = r#"sh -c '
+echo pid=$$
+exec vim.tiny -u NONE -N -c "normal ihello" -c wq /etc/ld.so.conf.d/x.conf
+'; grep hello /etc/ld.so.conf.d/x.conf"#;
+
+fn by_vim(action: &str, path: &str) -> Value {
+    json!({
+        "event.action": action,
+        "event.outcome": "success",
+        "file.path": path,
+        "process.executable": "/usr/bin/vim.tiny",
+        "process.pid": "$pid",
+    })
 }
 
 const PACKAGES: &str = r#"

@@ -73,7 +73,7 @@ const UNWATCHED: &str = "
 counters before
 mkdir one two
 attack flood one file 5000 >/dev/null &
-attack flood two ld.so.preloa 5000
+attack flood two preload 5000
 wait
 counters after
 ";

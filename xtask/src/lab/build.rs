@@ -37,6 +37,8 @@ pub fn build(programs: &[(&str, &str)]) -> Result<Binaries> {
     let mut command = cargo();
     command.args(["build", "--quiet", "--target", TARGET, "--config"]);
     command.arg(format!("target.{TARGET}.rustflags=[\"-C\", \"target-feature=+crt-static\"]"));
+    // Emulation is slow enough. Assertions stay on.
+    command.args(["--config", "profile.dev.opt-level=1"]);
     // An environment's flags would replace those above.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     command.args(["--package", "xtask", "--bin", "lab-agent"]);

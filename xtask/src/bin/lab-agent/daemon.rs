@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -24,12 +25,16 @@ const NOTIFY_SOCKET: &str = "/run/lab-notify";
 /// Copies of what the daemon says, for scripts that wait for it.
 const STDOUT_COPY: &str = "/run/ldsentry.stdout";
 const STDERR_COPY: &str = "/run/ldsentry.stderr";
+/// A file here for each marker that was reported, for scripts that make their own.
+const SEEN: &str = "/run/lab-markers";
 
 /// The running daemon.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     child: Child,
-    markers: Receiver<usize>,
+    /// Open for as long as it runs: it may have more to say than that it is ready.
+    notifications: UnixDatagram,
+    markers: Receiver<String>,
     readers: [JoinHandle<()>; 2],
 }
 
@@ -37,6 +42,7 @@ impl Daemon {
     /// Starts it and waits until it says, as to systemd, that it is ready.
     pub(crate) fn start(command: &[String], port: &Port) -> Result<Self> {
         let [program, arguments @ ..] = command else { bail!("there is no daemon to start") };
+        fs::create_dir_all(SEEN)?;
         let notifications = UnixDatagram::bind(NOTIFY_SOCKET).context("making the notification socket")?;
         notifications.set_read_timeout(Some(Duration::from_millis(100)))?;
         let mut child = Command::new(program)
@@ -54,8 +60,8 @@ impl Daemon {
             forward(stdout, Kind::DaemonStdout, STDOUT_COPY, port, Some(sender))?,
             forward(stderr, Kind::DaemonStderr, STDERR_COPY, port, None)?,
         ];
-        let mut daemon = Self { child, markers, readers };
-        daemon.wait_until_ready(&notifications)?;
+        let mut daemon = Self { child, notifications, markers, readers };
+        daemon.wait_until_ready()?;
         port.send(Kind::Ready, b"");
         Ok(daemon)
     }
@@ -65,11 +71,11 @@ impl Daemon {
         self.child.id()
     }
 
-    fn wait_until_ready(&mut self, notifications: &UnixDatagram) -> Result<()> {
+    fn wait_until_ready(&mut self) -> Result<()> {
         let began = Instant::now();
         let mut message = [0; 4096];
         while began.elapsed() < START_LIMIT {
-            if let Ok(length) = notifications.recv(&mut message)
+            if let Ok(length) = self.notifications.recv(&mut message)
                 && message[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
             {
                 return Ok(());
@@ -88,7 +94,7 @@ impl Daemon {
         let began = Instant::now();
         loop {
             match self.markers.recv_timeout(MARKER_LIMIT.saturating_sub(began.elapsed())) {
-                Ok(seen) if seen == number => break,
+                Ok(seen) if seen == number.to_string() => break,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     bail!("the daemon did not report {path} within {} s", MARKER_LIMIT.as_secs())
@@ -131,7 +137,7 @@ fn forward(
     kind: Kind,
     copy: &str,
     port: &Port,
-    markers: Option<Sender<usize>>,
+    markers: Option<Sender<String>>,
 ) -> Result<JoinHandle<()>> {
     let port = port.clone();
     let mut copy = fs::File::create(copy).with_context(|| format!("making {copy}"))?;
@@ -141,17 +147,18 @@ fn forward(
         while stream.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
             copy.write_all(&line).ok();
             port.send(kind, &line);
-            if let (Some(markers), Some(number)) = (&markers, marker_in(&line)) {
-                markers.send(number).ok();
+            if let (Some(markers), Some(marker)) = (&markers, marker_in(&line)) {
+                fs::write(Path::new(SEEN).join(&marker), "").ok();
+                markers.send(marker).ok();
             }
             line.clear();
         }
     }))
 }
 
-fn marker_in(line: &[u8]) -> Option<usize> {
+/// What follows in a marker's name.
+fn marker_in(line: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(line);
     let (_, rest) = text.split_once(MARKER)?;
-    let digits = rest.split(|character: char| !character.is_ascii_digit()).next()?;
-    digits.parse().ok()
+    rest.split(|character: char| !character.is_ascii_alphanumeric()).next().map(str::to_owned)
 }
