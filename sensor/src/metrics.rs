@@ -92,21 +92,18 @@ pub enum Counter {
     LostProgramMiss,
     /// Lost: bytes that are no event of this version.
     LostDecode,
-    /// Lost: a queue inside the daemon was full.
-    LostQueueFull,
     /// Log lines that standard error did not take.
     LogLinesLost,
 }
 
 impl Counter {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 7] = [
         Self::EventsSuccess,
         Self::EventsFailure,
         Self::EventsUnknown,
         Self::LostRingFull,
         Self::LostProgramMiss,
         Self::LostDecode,
-        Self::LostQueueFull,
         Self::LogLinesLost,
     ];
 
@@ -118,7 +115,6 @@ impl Counter {
             Self::LostRingFull => (Family::EventsLost, &["ring_full"]),
             Self::LostProgramMiss => (Family::EventsLost, &["program_miss"]),
             Self::LostDecode => (Family::EventsLost, &["decode"]),
-            Self::LostQueueFull => (Family::EventsLost, &["queue_full"]),
             Self::LogLinesLost => (Family::LogLinesLost, &[]),
         }
     }
@@ -282,7 +278,6 @@ pub fn markdown_reference() -> String {
         ("ring_full", "the ring buffer had no room: raise `sensor.ring_bytes`"),
         ("program_miss", "the kernel did not run the program (recursion, or no free kprobe instance)"),
         ("decode", "the bytes are no event of this version: the programs in the kernel are of another one"),
-        ("queue_full", "a queue inside the daemon was full"),
     ] {
         let _ = writeln!(text, "| `{reason}` | {meaning} |");
     }
@@ -297,7 +292,7 @@ mod tests {
     fn every_loss_is_shown_before_it_happens() {
         let json = Metrics::default().to_json();
         let counters: serde_json::Value = serde_json::from_str(&json).unwrap();
-        for reason in ["ring_full", "program_miss", "decode", "queue_full"] {
+        for reason in ["ring_full", "program_miss", "decode"] {
             let name = format!("ldsentry_events_lost_total{{reason=\"{reason}\"}}");
             assert_eq!(counters["counters"][&name], 0, "{name} in {json}");
         }

@@ -5,7 +5,8 @@ use sensor_common::record::{
 
 use super::*;
 use crate::decode::tests::Recorder;
-use crate::host::fake::FakeHost;
+use crate::host::ProcessStat;
+use crate::host::fake::{FakeHost, FakeProcess};
 
 fn creation() -> Recorder {
     let mut recorder = Recorder::new(KIND_CREATE);
@@ -59,6 +60,24 @@ fn a_directory_that_only_begins_like_the_root_is_not_below_it() {
         .event();
     let event = &enrich(&raw, &mut FakeHost::default())[0];
     assert_eq!(texts(&event.file.paths), [("/srv/jailbreak/x", View::Process)]);
+}
+
+#[test]
+fn a_process_that_is_still_there_is_asked_for_what_is_missing() {
+    let args_with_process_started_at = |start| {
+        let mut recorder = Recorder::new(KIND_CREATE);
+        recorder.fixed.start_ns = 1_000;
+        let raw = recorder.section(SECTION_PATH, VIEW_PROCESS, 0, b"x\0").event();
+        let process = FakeProcess {
+            stat: ProcessStat::fake("evil", 1, start),
+            command_line: b"evil\0--fast\0".to_vec(),
+            executable: Executable::Unknown,
+        };
+        let mut host = FakeHost { processes: [(7, process)].into(), ..FakeHost::default() };
+        enrich(&raw, &mut host).remove(0).process.args
+    };
+    assert_eq!(args_with_process_started_at(1_000), ["evil", "--fast"]);
+    assert!(args_with_process_started_at(2_000).is_empty(), "another process has the pid by now");
 }
 
 #[test]

@@ -4,7 +4,6 @@
 
 mod clock;
 #[cfg(test)]
-#[allow(dead_code, reason = "for the tests of enrich")]
 pub(crate) mod fake;
 mod names;
 mod process;

@@ -23,7 +23,6 @@ impl ProcessStat {
 
     /// For tests of other modules: a process whose start is exact.
     #[cfg(test)]
-    #[allow(dead_code, reason = "for the tests of enrich")]
     pub(crate) fn fake(comm: &str, ppid: u32, start_boot_ns: u64) -> Self {
         Self { comm: comm.into(), ppid, kernel_thread: false, start_boot_ns, tick_ns: 1 }
     }
