@@ -1,0 +1,8 @@
+//! Fuzzes `targets::compile`.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::compile(data));

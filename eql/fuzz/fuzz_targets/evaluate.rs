@@ -1,0 +1,8 @@
+//! Fuzzes `targets::evaluate`.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::evaluate(data));

@@ -1,0 +1,8 @@
+//! Fuzzes `targets::parse`.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::parse(data));
