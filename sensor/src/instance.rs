@@ -31,12 +31,12 @@ pub enum InstanceError {
         pid: Option<u32>,
     },
     /// The lock cannot be had.
-    #[error("cannot take the lock {}: {source}; run as root, and let {RUN_DIRECTORY} be a directory that root can write to", path.display())]
+    #[error("cannot take the lock {}: {error}; run as root, and let {RUN_DIRECTORY} be a directory that root can write to", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -63,7 +63,7 @@ impl Instance {
         match lock {
             Ok(lock) => Ok(Self { _lock: lock }),
             Err(Refusal::Running(pid)) => Err(InstanceError::Running { pid }),
-            Err(Refusal::Io(source)) => Err(InstanceError::Lock { path, source }),
+            Err(Refusal::Io(error)) => Err(InstanceError::Lock { path, error }),
         }
     }
 }

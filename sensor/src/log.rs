@@ -26,13 +26,13 @@ const WAITING_LINES: usize = 1024;
 pub enum LogError {
     /// The environment variable cannot be understood.
     #[error(
-        "cannot read the log level from {VARIABLE}={value}: {source}; set it to error, warn, info, debug or trace"
+        "cannot read the log level from {VARIABLE}={value}: {error}; set it to error, warn, info, debug or trace"
     )]
     Level {
         /// What it is set to.
         value: String,
         /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
+        error: tracing_subscriber::filter::ParseError,
     },
     /// The system gave no thread.
     #[error("cannot start the thread of the log: {0}; raise the limit on tasks (`ulimit -u`, TasksMax=)")]
@@ -54,7 +54,7 @@ impl Log {
     pub fn start(options: &LogOptions, metrics: &Metrics) -> Result<Self, LogError> {
         let filter = match std::env::var(VARIABLE) {
             Ok(value) if !value.is_empty() => {
-                EnvFilter::try_new(&value).map_err(|source| LogError::Level { value, source })?
+                EnvFilter::try_new(&value).map_err(|error| LogError::Level { value, error })?
             }
             _ => EnvFilter::new(options.level.as_str()),
         };

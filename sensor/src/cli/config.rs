@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use sensor::config::{Settings, schema};
+use sensor::config::{Settings, json_schema};
 
 use super::{Exit, output};
 
@@ -22,7 +22,7 @@ pub(super) enum ConfigCommand {
 pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
     match command {
         ConfigCommand::Show { config } => output::print(&Settings::load(config.as_deref())?.to_toml())?,
-        ConfigCommand::Schema => output::print_json(schema().as_value())?,
+        ConfigCommand::Schema => output::print(&json_schema())?,
     }
     Ok(Exit::Fine)
 }

@@ -9,12 +9,12 @@ use super::source::Position;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read the configuration file {}: {source}; {remedy}", path.display())]
+    #[error("cannot read the configuration file {}: {error}; {remedy}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
         /// What to do.
         remedy: &'static str,
     },

@@ -22,7 +22,8 @@ pub use options::{
     Source, StdoutOptions,
 };
 use options::{ExceptionOptions, Options};
-pub use reference::{markdown_reference, schema};
+use reference::schema;
+pub use reference::{json_schema, markdown_reference};
 pub use source::{Located, Position, SourceFile};
 pub use value::{Date, FileMode, RingBytes, RuleSource, Span};
 
@@ -88,8 +89,8 @@ impl Settings {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(path, text),
             Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => {
-                let remedy = match source.kind() {
+            Err(error) => {
+                let remedy = match error.kind() {
                     std::io::ErrorKind::NotFound => {
                         "create it (`ldsentry config show` prints one to start from) or correct --config"
                     }
@@ -97,7 +98,7 @@ impl Settings {
                     std::io::ErrorKind::InvalidData => "save it as UTF-8",
                     _ => "give another one with --config",
                 };
-                Err(ConfigError::Read { path: path.to_owned(), source, remedy })
+                Err(ConfigError::Read { path: path.to_owned(), error, remedy })
             }
         }
     }

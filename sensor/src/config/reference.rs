@@ -9,8 +9,14 @@ use serde_json::Value as Json;
 use super::check::choices;
 use super::options::Options;
 
-/// JSON schema of the configuration file.
-pub fn schema() -> Schema {
+/// The JSON schema of the configuration file, as text: docs/config.schema.json.
+pub fn json_schema() -> String {
+    // A schema is a JSON value, which always has a text.
+    serde_json::to_string_pretty(&schema()).unwrap_or_default() + "\n"
+}
+
+/// The JSON schema of the configuration file.
+pub(super) fn schema() -> Schema {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<Options>();
     schema.insert("title".to_owned(), "ldsentry configuration".into());

@@ -102,13 +102,13 @@ pub enum OutputsError {
     AllFailed(Vec<String>),
     /// The system gave no thread.
     #[error(
-        "cannot start the thread of the output {output}: {source}; raise the limit on tasks (`ulimit -u`, TasksMax=)"
+        "cannot start the thread of the output {output}: {error}; raise the limit on tasks (`ulimit -u`, TasksMax=)"
     )]
     Thread {
         /// The output.
         output: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -150,7 +150,7 @@ impl Outputs {
             }
             let working = Arc::clone(&working_sender);
             let worker = Worker::start(sink, metrics.output(name), tuning, working)
-                .map_err(|source| OutputsError::Thread { output: name, source })?;
+                .map_err(|error| OutputsError::Thread { output: name, error })?;
             workers.push(worker);
         }
         if failures.len() == count {
