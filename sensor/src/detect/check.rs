@@ -61,7 +61,7 @@ fn action_warning(rule: &Rule) -> Option<Diagnostic> {
 }
 
 /// The texts of which `field` must equal one for `expr` to hold, if that is what it says.
-fn equals_one_of<'q>(expr: &'q Expr, field: &str) -> Option<Vec<&'q str>> {
+pub(super) fn equals_one_of<'q>(expr: &'q Expr, field: &str) -> Option<Vec<&'q str>> {
     let is_field = |expr: &Expr| matches!(&expr.kind, ExprKind::Field(found) if found.name == field);
     match &expr.kind {
         ExprKind::Compare { operator: Comparison::Equal, left, right } if is_field(left) => match &right.kind

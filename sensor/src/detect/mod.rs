@@ -3,6 +3,7 @@
 
 mod check;
 mod exception;
+mod index;
 mod pushdown;
 
 use eql::{ClauseId, ClauseKind, FieldId, Fields, Program, Value};
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 
 use self::exception::CompiledException;
 pub use self::exception::Exception;
+use self::index::Index;
 use crate::ecs::{Candidate, Document, FieldTable};
 use crate::event::Event;
 use crate::filter::Filter;
@@ -26,6 +28,7 @@ pub struct Engine {
     exceptions: Vec<CompiledException>,
     fields: Fields,
     table: FieldTable,
+    index: Index,
     action: FieldId,
     outcome: FieldId,
     /// Directories that rules' paths begin with, where a path whose beginning is unknown could be.
@@ -109,12 +112,14 @@ impl Engine {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let index = Index::new(compiled.iter().map(|rule| rule.rule.query.condition()), &mut fields);
         let table = FieldTable::new(&fields);
         Ok(Self {
             rules: compiled,
             exceptions: compiled_exceptions,
             fields,
             table,
+            index,
             action,
             outcome,
             directories,
@@ -187,7 +192,9 @@ impl Engine {
         now: Timestamp,
         mut found: impl FnMut(usize, Verdict),
     ) {
-        for rule in 0..self.rules.len() {
+        let mut asked = self.index.candidates(document);
+        asked.add(document);
+        for rule in asked.rules() {
             match self.verdict(rule, document, now) {
                 Verdict::NoMatch(_) | Verdict::NotOffered => {}
                 verdict @ (Verdict::Alert | Verdict::Excluded(_)) => found(rule, verdict),
@@ -205,10 +212,16 @@ impl Engine {
         now: Timestamp,
         mut found: impl FnMut(Detection<'e>),
     ) {
-        for rule in 0..self.rules.len() {
+        let document = |candidate| Document::new(event, &self.table, candidate);
+        // What the candidates differ in is the path alone.
+        let mut asked = self.index.candidates(&document(Candidate::default()));
+        for candidate in self.candidates(event) {
+            asked.add(&document(candidate));
+        }
+        for rule in asked.rules() {
             let mut best = None;
             for candidate in self.candidates(event) {
-                let verdict = self.verdict(rule, &Document::new(event, &self.table, candidate), now);
+                let verdict = self.verdict(rule, &document(candidate), now);
                 match verdict {
                     Verdict::Alert => best = Some(Detection { rule, verdict, candidate }),
                     Verdict::Excluded(_) => best = best.or(Some(Detection { rule, verdict, candidate })),
