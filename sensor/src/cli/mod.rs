@@ -30,7 +30,14 @@ pub(crate) enum Exit {
     name = "ldsentry",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 fine, 1 input or rule at fault, 2 usage, 3 the host cannot be watched."
+    after_help = "\
+Examples:
+  ldsentry check                          can this host be watched?
+  ldsentry run                            watch it, alerts on standard output
+  ldsentry replay events.ndjson           alerts for events from a file
+  ldsentry rules check --rules ./rules    what is wrong with rules, and what they cost
+
+Exit codes: 0 fine, 1 input or rule at fault, 2 usage, 3 the host cannot be watched."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -120,8 +127,9 @@ impl RuleArgs {
 }
 
 fn print_diagnostics(diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics {
-        eprintln!("{diagnostic}");
+    for (index, diagnostic) in diagnostics.iter().enumerate() {
+        let space = if index == 0 { "" } else { "\n" };
+        eprintln!("{space}{diagnostic}");
     }
 }
 

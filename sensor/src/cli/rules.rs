@@ -3,12 +3,15 @@
 
 mod explain;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sensor::detect::Engine;
+use sensor::filter::Filter;
 use sensor::load::Loaded;
-use sensor::rule::{Diagnostic, Rule, Skipped};
+use sensor::rule::{Rule, Skipped};
 use serde_json::{Value, json};
 
 use super::{Exit, RuleArgs, TextFormat, output};
@@ -74,10 +77,11 @@ fn list(args: &ListArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     }
     let mut text = String::new();
+    let width = engine.rules().map(|rule| rule.id.len()).max().unwrap_or_default();
     for rule in engine.rules() {
         writeln!(
             text,
-            "{}  v{:<3} {:<8} {:>3}  {}  ({})",
+            "{:<width$}  v{:<3} {:<8} {:>3}  {}  ({})",
             rule.id,
             rule.version,
             rule.severity.as_str(),
@@ -143,36 +147,63 @@ fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
 }
 
 fn check(args: &ListArgs) -> anyhow::Result<Exit> {
-    let (rules, skipped, warnings, errors): (Vec<Value>, Vec<Skipped>, Vec<Diagnostic>, Vec<Diagnostic>) =
-        match args.rules.try_load()? {
-            Ok(Loaded { engine, skipped, warnings }) => {
-                (engine.rules().map(summary).collect(), skipped, warnings, Vec::new())
-            }
-            Err(errors) => (Vec::new(), Vec::new(), Vec::new(), errors),
-        };
-    let exit = if errors.is_empty() { Exit::Fine } else { Exit::Fault };
+    let (engine, skipped, warnings) = match args.rules.try_load()? {
+        Ok(Loaded { engine, skipped, warnings }) => (engine, skipped, warnings),
+        Err(errors) if args.format == TextFormat::Json => {
+            output::print_json(&json!({"rules": [], "errors": errors, "warnings": [], "skipped": []}))?;
+            return Ok(Exit::Fault);
+        }
+        Err(errors) => {
+            super::print_diagnostics(&errors);
+            return Ok(Exit::Fault);
+        }
+    };
     if args.format == TextFormat::Json {
-        let report = json!({"rules": rules, "errors": errors, "warnings": warnings, "skipped": skipped});
-        output::print_json(&report)?;
-        return Ok(exit);
-    }
-    if exit == Exit::Fault {
-        super::print_diagnostics(&errors);
-        eprintln!("{} at fault", plural(errors.len(), "rule file"));
-        return Ok(exit);
+        let rules: Vec<Value> =
+            (0..engine.rules().len()).map(|rule| summary_with_cost(&engine, rule)).collect();
+        output::print_json(&json!({"rules": rules, "errors": [], "warnings": warnings, "skipped": skipped}))?;
+        return Ok(Exit::Fine);
     }
     let mut text = String::new();
     for warning in &warnings {
         writeln!(text, "{warning}\n")?;
     }
-    let counts = [
-        plural(rules.len(), "rule"),
-        plural(warnings.len(), "warning"),
-        format!("{} skipped", skipped.len()),
-    ];
-    writeln!(text, "{}", counts.join(", "))?;
+    writeln!(text, "what the kernel looks for:")?;
+    for (index, rule) in engine.rules().enumerate() {
+        writeln!(text, "  {}: {}", rule.name, cost(&engine.rule_filter(index)))?;
+    }
+    let (rules, warnings) = (plural(engine.rules().len(), "rule"), plural(warnings.len(), "warning"));
+    writeln!(text, "\n{rules}, {warnings}, {} skipped", skipped.len())?;
     output::print(&text)?;
-    Ok(exit)
+    Ok(Exit::Fine)
+}
+
+/// What the kernel has to look for.
+fn cost(filter: &Filter) -> String {
+    let names: Vec<_> = [(filter.entries.len(), "file name"), (filter.directories.len(), "directory name")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, noun)| plural(count, noun))
+        .collect();
+    match filter {
+        Filter { everything: true, .. } => "every creation and rename".to_owned(),
+        _ if names.is_empty() => "nothing, the rule never fires".to_owned(),
+        _ => names.join(", "),
+    }
+}
+
+fn summary_with_cost(engine: &Engine, rule: usize) -> Value {
+    let filter = engine.rule_filter(rule);
+    let texts = |names: &BTreeSet<Vec<u8>>| -> Vec<String> {
+        names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+    };
+    let mut summary = summary(engine.rule(rule));
+    summary["kernel"] = json!({
+        "everything": filter.everything,
+        "files": texts(&filter.entries),
+        "directories": texts(&filter.directories),
+    });
+    summary
 }
 
 /// The index of the rule that `name` means; or nothing, and the error is on standard error.

@@ -8,11 +8,22 @@ use eql::{Expr, ExprKind, Query};
 use crate::ecs::{self, Field};
 use crate::rule::{Diagnostic, Level, Rule};
 
-/// Warnings about a rule that could silently never fire.
-pub(super) fn rule_warnings(rule: &Rule) -> Vec<Diagnostic> {
+/// Warnings about a rule that could silently never fire, or that costs more than it needs to: `everything` says that
+/// the kernel cannot tell which events it is about.
+pub(super) fn rule_warnings(rule: &Rule, everything: bool) -> Vec<Diagnostic> {
     let mut warnings = field_warnings(&rule.query, &|error| rule.diagnostic(Level::Warning, error));
-    warnings.extend(action_warning(rule));
+    warnings.extend(never_fires(rule));
+    if everything {
+        warnings.push(cost_warning(rule));
+    }
     warnings
+}
+
+/// A warning if a rule asks for what no hook reports.
+pub(super) fn never_fires(rule: &Rule) -> Option<Diagnostic> {
+    let actions: Vec<_> = ecs::ACTIONS.iter().map(|action| ecs::action(*action)).collect();
+    let types: Vec<_> = ecs::ACTIONS.iter().flat_map(|action| ecs::event_type(*action)).copied().collect();
+    never_warning(rule, "event.action", &actions).or_else(|| never_warning(rule, "event.type", &types))
 }
 
 /// A warning for each field that the sensor never fills.
@@ -40,24 +51,32 @@ pub(super) fn field_warnings(
     warnings
 }
 
-/// A warning if all the actions that a rule asks for are ones that no hook reports.
-fn action_warning(rule: &Rule) -> Option<Diagnostic> {
+/// A warning if a rule asks for values of `field` of which the sensor reports none.
+fn never_warning(rule: &Rule, field: &str, reported: &[&str]) -> Option<Diagnostic> {
     let conjuncts = match &rule.query.condition().kind {
         ExprKind::And(parts) => parts.as_slice(),
         _ => std::slice::from_ref(rule.query.condition()),
     };
     conjuncts.iter().find_map(|conjunct| {
-        let actions = equals_one_of(conjunct, "event.action")?;
-        let reported = |action: &&str| ecs::ACTIONS.iter().any(|known| ecs::action(*known) == *action);
-        if actions.iter().any(reported) {
+        let asked = equals_one_of(conjunct, field)?;
+        if asked.iter().any(|value| reported.contains(value)) {
             return None;
         }
-        let names: Vec<_> = ecs::ACTIONS.iter().map(|action| format!("`{}`", ecs::action(*action))).collect();
-        let message = format!("no hook reports `{}`: the rule never fires", actions.join("`, `"));
-        let error = eql::Error::new(message, conjunct.span)
-            .with_help(format!("the sensor reports {}", names.join(", ")));
-        Some(rule.diagnostic(Level::Warning, &error))
+        let message = format!("no hook reports `{}`: the rule never fires", asked.join("`, `"));
+        let help = format!("the sensor reports `{}` in `{field}`", reported.join("`, `"));
+        Some(rule.diagnostic(Level::Warning, &eql::Error::new(message, conjunct.span).with_help(help)))
     })
+}
+
+/// A warning that every event has to be looked at because of a rule.
+fn cost_warning(rule: &Rule) -> Diagnostic {
+    let fields = rule.query.fields();
+    let about_file = fields.iter().find(|(field, _)| field.name.starts_with("file."));
+    let span = about_file.or(fields.first()).map_or(rule.query.category_span(), |(_, span)| *span);
+    let message =
+        "the kernel cannot tell which files this rule is about: it passes every creation and rename on";
+    let help = "ask for a `file.name`, or for a `file.path` with the whole name of a file or of a directory above it";
+    rule.diagnostic(Level::Warning, &eql::Error::new(message, span).with_help(help))
 }
 
 /// The texts of which `field` must equal one for `expr` to hold, if that is what it says.

@@ -149,11 +149,19 @@ impl Engine {
     /// Which names the kernel has to look for, for all rules to see all events that they could match.
     pub fn filter(&self) -> Filter {
         let mut all = Filter::default();
-        for rule in self.rules() {
-            let everything = Filter { everything: true, ..Filter::default() };
-            all.extend(pushdown::derive(rule.query.condition()).unwrap_or(everything));
+        for rule in 0..self.rules.len() {
+            all.extend(self.rule_filter(rule));
         }
         all
+    }
+
+    /// Which names the kernel has to look for because of one rule: none for one that never fires.
+    pub fn rule_filter(&self, rule: usize) -> Filter {
+        if check::never_fires(self.rule(rule)).is_some() {
+            return Filter::default();
+        }
+        let everything = Filter { everything: true, ..Filter::default() };
+        pushdown::derive(self.rule(rule).query.condition()).unwrap_or(everything)
     }
 
     /// The fields that rules and exceptions read.
@@ -265,9 +273,12 @@ impl Engine {
     }
 
     /// What the authors of rules and exceptions should know: fields that are never filled, actions that never happen,
-    /// exceptions to rules that are not there.
+    /// paths that the kernel cannot look for, exceptions to rules that are not there.
     pub fn warnings(&self) -> Vec<Diagnostic> {
-        let rules = self.rules.iter().flat_map(|rule| check::rule_warnings(&rule.rule));
+        let rules =
+            self.rules.iter().enumerate().flat_map(|(index, rule)| {
+                check::rule_warnings(&rule.rule, self.rule_filter(index).everything)
+            });
         let exceptions = self.exceptions.iter().flat_map(|exception| {
             let unknown = exception.exception.unknown_rules(self.rules());
             check::field_warnings(&exception.exception.query, &|error| {

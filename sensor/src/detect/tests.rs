@@ -303,3 +303,15 @@ impl eql::Document for Bound<'_> {
             .map_or(Value::Missing, |(_, text)| Value::String(text))
     }
 }
+
+#[test]
+fn the_kernel_looks_for_what_rules_cannot_do_without() {
+    let filter = seed().filter();
+    assert!(filter.passes(b"/etc/LD.SO.PRELOAD") && filter.passes(b"/etc/ld.so.conf.d/x"));
+    assert!(!filter.passes(b"/etc/passwd") && !filter.everything);
+    assert!(engine(r#"file where process.name == "x""#).filter().everything);
+    // What never fires costs nothing.
+    let dead = rule(r#"file where event.type == "deletion" and process.name == "x""#);
+    let with_dead = Engine::new(vec![RuleSet::builtin().rules.remove(0), dead], Vec::new()).unwrap();
+    assert_eq!(with_dead.filter(), filter);
+}

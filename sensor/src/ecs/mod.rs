@@ -87,10 +87,7 @@ impl<'e> Document<'e> {
             Field::Message => Value::String("ldsentry file event"),
             Field::EventKind => Value::String("event"),
             Field::EventCategory => Value::Array(&["file"]),
-            Field::EventType => match event.action {
-                Action::Creation => Value::Array(&["creation"]),
-                Action::Rename => Value::Array(&["change"]),
-            },
+            Field::EventType => Value::Array(event_type(event.action)),
             Field::EventAction => Value::String(action(event.action)),
             Field::EventOutcome => Value::String(match event.outcome {
                 Outcome::Success => "success",
@@ -216,6 +213,14 @@ pub fn action(action: Action) -> &'static str {
     match action {
         Action::Creation => "creation",
         Action::Rename => "rename",
+    }
+}
+
+/// `event.type`.
+pub fn event_type(action: Action) -> &'static [&'static str; 1] {
+    match action {
+        Action::Creation => &["creation"],
+        Action::Rename => &["change"],
     }
 }
 

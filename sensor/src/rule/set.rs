@@ -38,6 +38,7 @@ pub struct Skipped {
     /// The file.
     pub origin: String,
     /// `rule_id`
+    #[serde(rename = "rule_id")]
     pub id: String,
     /// `name`
     pub name: String,

@@ -189,3 +189,17 @@ fn a_directory_that_is_not_there_or_holds_no_rule_is_an_error() {
         assert_eq!(set.errors[0].origin, path.display().to_string());
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_file_panics(
+        (at, removed) in (0..RULE.len(), 0..20_usize),
+        inserted in proptest::prelude::prop_oneof![".{0,12}", "[\\[\\]'\"=\\\\ux0-9{}.\n]{0,12}"],
+    ) {
+        let mut source = RULE.to_owned();
+        source.replace_range(at..(at + removed).min(RULE.len()), &inserted);
+        parse(&source);
+        // And with the other kind of string, which has escapes.
+        parse(&source.replace("'''", "\"\"\""));
+    }
+}

@@ -28,9 +28,10 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let mut reader = FieldReader::new(engine.fields());
     let (mut json, mut text) = (Vec::new(), String::new());
     let events = read(file)?;
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
     for (index, event) in serde_json::Deserializer::from_str(&events).into_iter::<&RawValue>().enumerate() {
         let number = index + 1;
-        let what = || format!("event {number} of {} is not a JSON object", file.display());
+        let what = || format!("event {number} of {name} is not a JSON object");
         reader.read(event.with_context(what)?.get().as_bytes()).with_context(what)?;
         let verdict = engine.verdict(rule, &reader, Timestamp::now());
         let clause = engine.clause(rule, verdict);
