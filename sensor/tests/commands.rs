@@ -1,4 +1,5 @@
 //! What the commands about rules and configuration print.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 use std::fs;
 use std::io::Write as _;
