@@ -15,6 +15,9 @@ use crate::alert::lookup;
 /// Names a static daemon to test instead of the one that is built from this tree.
 const OTHER_DAEMON: &str = "LDSENTRY_LAB_DAEMON";
 
+/// Longer lines are cut for people; counters are.
+const LONG_LINE: usize = 300;
+
 /// What came of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -53,7 +56,11 @@ impl Outcome {
             ("the daemon's errors", &self.daemon_stderr),
         ] {
             if !said.is_empty() {
-                write!(text, "--- {who}:\n{said}").ok();
+                writeln!(text, "--- {who}:").ok();
+            }
+            for line in said.lines() {
+                let (shown, rest) = line.split_at(line.floor_char_boundary(LONG_LINE));
+                writeln!(text, "{shown}{}", if rest.is_empty() { "" } else { "…" }).ok();
             }
         }
         text

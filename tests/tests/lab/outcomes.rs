@@ -106,10 +106,10 @@ fn without_room() -> Vec<Scenario> {
 
 /// A file system that tells nobody of new inodes: what cannot be known is said so, and reported.
 fn without_signs() -> Scenario {
-    let script = "mount -t ramfs none /etc/ld.so.conf.d; attack create /etc/ld.so.conf.d/new; \
-                  attack rename /etc/ld.so.conf.d/new /etc/ld.so.conf.d/newer; umount /etc/ld.so.conf.d";
+    let script = "unshare --mount sh -eu -c 'mount -t ramfs none /etc; attack create /etc/ld.so.preload; \
+                  attack rename /etc/ld.so.preload /etc/ld.so.conf'";
     Scenario::new("outcome/ramfs/create_and_rename", script).alerts([
-        json!({"event.action": "creation", "event.outcome": "unknown", "file.path": "/etc/ld.so.conf.d/new"}),
-        renamed("/etc/ld.so.conf.d/new", "/etc/ld.so.conf.d/newer"),
+        json!({"event.action": "creation", "event.outcome": "unknown", "file.path": "/etc/ld.so.preload"}),
+        renamed("/etc/ld.so.preload", "/etc/ld.so.conf"),
     ])
 }

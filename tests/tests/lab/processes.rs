@@ -41,7 +41,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             "ldsentry.process.executable.memfd": null,
         }))),
         Scenario::new("process/memfd", format!("attack from-memfd dpkg {ATTACK}")).alert(created_by(json!({
-            "process.executable": "memfd:dpkg",
+            "process.executable": "/memfd:dpkg",
             "ldsentry.process.executable.memfd": true,
         }))),
         Scenario::new("process/fexecve", format!("attack through-fexecve {ATTACK}"))
