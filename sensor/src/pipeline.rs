@@ -76,6 +76,7 @@ pub async fn run(
         handles: HashMap::new(),
         start: Instant::now(),
         settled: Vec::new(),
+        lost_before: 0,
         log,
     };
     let result = pipeline.watch(ring).await;
@@ -94,6 +95,8 @@ struct Pipeline<'l> {
     handles: HashMap<(usize, Option<Exclusion>), Handle>,
     start: Instant,
     settled: Vec<Event>,
+    /// Signs that had been lost when the ring was last empty.
+    lost_before: u64,
     log: &'l Log,
 }
 
@@ -134,7 +137,13 @@ impl Pipeline<'_> {
 
     /// Works off everything that is there, and what has waited long enough.
     fn take_all(&mut self, ring: &mut Ring) {
-        while ring.next(|record| self.take(record)).is_some() {
+        loop {
+            // Signs that were lost before the ring was seen empty belong to none of the records that come later.
+            let lost = self.outcomes_lost();
+            if ring.next(|record| self.take(record)).is_none() {
+                self.lost_before = lost;
+                break;
+            }
             self.raise();
         }
         let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
@@ -147,7 +156,7 @@ impl Pipeline<'_> {
             Ok(RawRecord::Event(raw)) => {
                 let events = enrich(&raw, &mut self.host);
                 let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
-                self.outcomes.begin(&raw.fixed, events, now, lost, &mut self.settled);
+                self.outcomes.begin(&raw.fixed, events, now, (self.lost_before, lost), &mut self.settled);
             }
             Ok(RawRecord::Made(made)) => self.outcomes.made(&made, &mut self.settled),
             Ok(RawRecord::Renamed(renamed)) => self.outcomes.renamed(&renamed, &mut self.settled),

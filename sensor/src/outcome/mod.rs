@@ -61,7 +61,7 @@ impl Outcomes {
         record: &EventRecord,
         events: Vec<Event>,
         now: Duration,
-        lost: u64,
+        (lost_before, lost): (u64, u64),
         settled: &mut Vec<Event>,
     ) {
         let thread = record.header.pid_tgid;
@@ -87,7 +87,10 @@ impl Outcomes {
         self.deadlines.push_back((now + wait, thread, record.header.time_ns));
         let (time_ns, sequence) = (record.header.time_ns, record.header.sequence);
         let (parent, name) = (record.parent, record.name);
-        self.waiting.insert(thread, Waiting { events, time_ns, sequence, parent, name, is_rename, lost });
+        self.waiting.insert(
+            thread,
+            Waiting { events, time_ns, sequence, parent, name, is_rename, lost: lost_before },
+        );
     }
 
     /// A new inode was made.
