@@ -380,9 +380,9 @@ fn function_test(expr: &Expr) -> Option<(&Expr, Test)> {
         return None;
     }
     let case = Case::of(*insensitive);
-    let texts = match function.as_str() {
-        "startsWith" => TextSet::of_prefix(part, case),
-        "endsWith" => TextSet::of_suffix(part, case),
+    let texts = match function.to_ascii_lowercase().as_str() {
+        "startswith" => TextSet::of_prefix(part, case),
+        "endswith" => TextSet::of_suffix(part, case),
         _ => return None,
     };
     Some((subject, Test::Texts(texts)))

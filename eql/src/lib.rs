@@ -54,6 +54,7 @@
 //!    queries of a program share: an event then looks up its values by index.
 //! 3. [`Program::matches`] is the fastest answer; [`Program::verdict`] also names the [`Clause`] that decided;
 //!    [`Program::explain`] is the whole tree with the truth of every part and the values that it saw.
+//! 4. Of many programs, an [`Index`] finds those that an event can concern at all.
 //!
 //! What is refused is refused with an [`Error`] that says where, and what to write instead:
 //!
@@ -92,7 +93,7 @@
 //!
 //! Functions: `add`, `subtract`, `multiply`, `divide`, `modulo`, `between`, `cidrMatch`, `concat`, `endsWith`, `indexOf`,
 //! `length`, `number`, `startsWith`, `string`, `stringContains`, `substring`; with a `~` behind the name, `between`,
-//! `endsWith`, `indexOf`, `startsWith` and `stringContains` ignore case.
+//! `endsWith`, `indexOf`, `startsWith` and `stringContains` ignore case. The names may be written in any case.
 //!
 //! - **Two truth values.** A missing field makes every predicate on it false, and `not` simply inverts: of a missing
 //!   field, `!=`, `not in` and `not (…)` hold. A function of a missing field has no value.
@@ -135,6 +136,7 @@ pub mod ast;
 mod compile;
 mod error;
 mod fields;
+mod index;
 mod lexer;
 mod number;
 mod parser;
@@ -148,6 +150,7 @@ mod value;
 pub use ast::{Expr, ExprKind};
 pub use error::Error;
 pub use fields::{FieldId, Fields};
+pub use index::{Candidates, Index};
 pub use program::{Clause, ClauseId, ClauseKind, Explanation, Program, Verdict};
 pub use query::{Category, Query};
 pub use span::Span;

@@ -7,7 +7,9 @@ mod node;
 pub(crate) use call::{Call, Function, Network};
 pub use explain::Explanation;
 pub(crate) use explain::collapsed;
-pub(crate) use node::{Constants, Node, NodeKind, Operand, Ordered, Scalar, Test, constant_values};
+pub(crate) use node::{
+    Constants, Node, NodeKind, Operand, Ordered, Scalar, Test, any_scalar, constant_values, with_text,
+};
 
 use crate::fields::FieldId;
 use crate::span::Span;
@@ -140,7 +142,7 @@ impl Program {
         };
         match document.field(*field) {
             Value::String(category) => names.contains(category),
-            value => node::any_scalar(
+            value => any_scalar(
                 value,
                 &mut |scalar| matches!(scalar, Scalar::String(text) if names.contains(text)),
             ),

@@ -12,6 +12,8 @@ use prefixes::Affixes;
 use strings::Strings;
 use wildcard::Wildcard;
 
+use crate::index::Place;
+
 /// Whether ASCII letters of both cases are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -113,6 +115,21 @@ impl TextSet {
     /// All texts that end with `suffix`, in which `*` and `?` are characters.
     pub(crate) fn of_suffix(suffix: &str, case: Case) -> Self {
         Self { suffixes: Affixes::suffixes(vec![case.folded(suffix)]), ..Self::of_strings([], case) }
+    }
+
+    /// Texts of which every member of the set is, begins with or ends with one; nothing if there are none that say much.
+    pub(crate) fn keys(&self) -> Option<Vec<(Place, String)>> {
+        if self.everything {
+            return None;
+        }
+        let of = |place: Place| move |text: &[u8]| (place, String::from_utf8_lossy(text).into_owned());
+        let mut keys: Vec<_> = self.exact.iter().map(of(Place::Whole)).collect();
+        keys.extend(self.prefixes.iter().map(of(Place::Beginning)));
+        keys.extend(self.suffixes.iter().map(of(Place::End)));
+        for wildcard in &self.wildcards {
+            keys.push(wildcard.key()?);
+        }
+        Some(keys)
     }
 
     /// What looking a text up costs, roughly, in comparisons with one short string.

@@ -3,7 +3,7 @@
 mod naive;
 mod support;
 
-use eql::{ClauseKind, Fields, Query, Verdict};
+use eql::{Candidates, ClauseKind, Fields, Index, Query, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -207,6 +207,35 @@ proptest! {
             }
             let explanation = program.explain(&seen);
             prop_assert_eq!(explanation.truth, told.is_none());
+        }
+    }
+
+    /// The index leaves out only what does not match.
+    #[test]
+    fn the_index_finds_whatever_is_not_ruled_out(
+        conditions in vec((select(&["file", "any"]), vec(predicate(), 1..4)), 1..8),
+        events in vec(event(), 1..6),
+    ) {
+        let mut fields = Fields::default();
+        let mut programs = Vec::new();
+        for (category, parts) in conditions {
+            let source = format!("{category} where ({})", parts.join(") and ("));
+            let query = Query::parse(&source).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let Ok(program) = query.compile(&mut fields) else { return Err(TestCaseError::reject("does not compile")) };
+            programs.push(program);
+        }
+        let index = Index::new(&programs);
+        let mut candidates = Candidates::default();
+        for event in events {
+            let seen = event.seen_by(&fields);
+            index.find(&seen, &mut candidates);
+            for (number, program) in programs.iter().enumerate() {
+                let ruled_out = matches!(program.verdict(&seen), Verdict::NoMatch(_));
+                prop_assert!(ruled_out || candidates.contains(number), "{} {:?}", program.source(), event);
+            }
+            let listed: Vec<_> = candidates.iter().collect();
+            let contained: Vec<_> = (0..programs.len()).filter(|number| candidates.contains(*number)).collect();
+            prop_assert_eq!(listed, contained);
         }
     }
 

@@ -169,9 +169,9 @@ const FUNCTIONS: &[Signature] = &[
     arithmetic("subtract", Arithmetic::Subtract),
 ];
 
-/// The function of that name.
+/// The function of that name, in whatever case it is written.
 pub(super) fn signature(name: &str) -> Option<&'static Signature> {
-    FUNCTIONS.iter().find(|signature| signature.name == name)
+    FUNCTIONS.iter().find(|signature| signature.name.eq_ignore_ascii_case(name))
 }
 
 impl Compiler<'_> {

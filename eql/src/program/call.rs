@@ -215,12 +215,14 @@ fn parse_number(text: &str, base: Option<u32>) -> Option<Number> {
 }
 
 impl Network {
-    /// The block that `text` denotes, `address/bits`.
+    /// The block that `text` denotes, `address/bits`, or a single address.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = text.split_once('/')?;
+        let (address, prefix) =
+            text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().ok()?;
-        let prefix = prefix.parse().ok()?;
-        (prefix <= if address.is_ipv4() { 32 } else { 128 }).then_some(Self { address, prefix })
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Some(bits), |prefix| prefix.parse().ok())?;
+        (prefix <= bits).then_some(Self { address, prefix })
     }
 
     fn contains(&self, address: IpAddr) -> bool {

@@ -320,7 +320,7 @@ pub(super) fn numeric(value: Scalar<'_>) -> Option<Number> {
 }
 
 /// A value by its text: `5`, `true`.
-pub(super) fn with_text<T>(value: Scalar<'_>, look: impl FnOnce(&str) -> T) -> T {
+pub(crate) fn with_text<T>(value: Scalar<'_>, look: impl FnOnce(&str) -> T) -> T {
     match value {
         Scalar::Bool(false) => look("false"),
         Scalar::Bool(true) => look("true"),

@@ -30,6 +30,10 @@ impl Affixes {
         Self(suffixes.into())
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

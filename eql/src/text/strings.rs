@@ -40,6 +40,15 @@ impl Strings {
         Self { lengths, groups: groups.into(), bytes: bytes.into() }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.groups.iter().flat_map(|group| {
+            (0..group.count).map(|index| {
+                let start = group.start + index * group.length;
+                &self.bytes[start..start + group.length]
+            })
+        })
+    }
+
     pub(super) fn contains(&self, text: &[u8], case: Case) -> bool {
         if self.lengths & 1 << (text.len() % 64) == 0 {
             return false;

@@ -5,6 +5,7 @@ mod find;
 use find::Finder;
 
 use super::Case;
+use crate::index::Place;
 
 /// A piece with `?` between two `*` is longer than [`find::MAX_PIECE`] characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,17 @@ impl Wildcard {
             gap = core.len() - literal.len();
         }
         Ok(Self { head: head.into(), rest: Some(Rest { pieces: pieces.into(), gap, tail: tail.into() }) })
+    }
+
+    /// A text that begins, or ends, all that the pattern covers; nothing if both may be anything.
+    pub(super) fn key(&self) -> Option<(Place, String)> {
+        let beginning = self.head.split('?').next().unwrap_or_default();
+        if !beginning.is_empty() {
+            return Some((Place::Beginning, beginning.to_owned()));
+        }
+        let tail = self.rest.as_ref().map_or(&self.head, |rest| &rest.tail);
+        let end = tail.rsplit('?').next().unwrap_or_default();
+        (!end.is_empty()).then(|| (Place::End, end.to_owned()))
     }
 
     /// Whether the pattern covers the whole of `text`.
