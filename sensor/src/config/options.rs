@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are what `ldsentry config schema` and docs/config.md say to users.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -160,10 +161,26 @@ pub struct FileOptions {
     /// Permissions of the file if it has to be created.
     #[serde(default = "private")]
     pub mode: FileMode,
+    /// Size in bytes beyond which the file does not grow: before an alert that would make it longer, it is renamed to
+    /// `PATH.1`, what was `PATH.1` to `PATH.2`, and so on.
+    #[schemars(with = "NonZeroU64")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_bytes: Option<NonZeroU64>,
+    /// Age at which the next alert goes into a new file, such as `"24h"`.
+    #[schemars(with = "Span")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_age: Option<Span>,
+    /// How many renamed files are kept; the oldest is then overwritten.
+    #[serde(default = "five")]
+    pub rotate_keep: NonZeroU32,
 }
 
 fn private() -> FileMode {
     FileMode::PRIVATE
+}
+
+fn five() -> NonZeroU32 {
+    const { NonZeroU32::new(5).unwrap() }
 }
 
 /// What the daemon says about itself, on standard error.

@@ -45,6 +45,9 @@ fn every_key_can_be_set() {
         [output.file]
         path = "/var/log/ldsentry/alerts.ndjson"
         mode = "0640"
+        rotate_bytes = 1000000
+        rotate_age = "24h"
+        rotate_keep = 3
         [log]
         level = "debug"
         format = "json"
@@ -75,6 +78,9 @@ fn every_key_can_be_set() {
     [output.file]
     path = "/var/log/ldsentry/alerts.ndjson"
     mode = "0640"
+    rotate_bytes = 1000000
+    rotate_age = "24h"
+    rotate_keep = 3
 
     [log]
     level = "debug"

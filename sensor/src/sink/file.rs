@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use self::rotation::Rotation;
 use super::{Failure, Record, Sink, SinkError};
 use crate::config::FileOptions;
+
+mod rotation;
 
 /// Appends to a file. Before each alert it looks whether its path still leads to the file that it has open, so that
 /// logrotate needs to tell it nothing.
@@ -18,6 +21,7 @@ pub(super) struct FileSink {
     path: PathBuf,
     mode: u32,
     open: Option<OpenFile>,
+    rotation: Rotation,
 }
 
 #[derive(Debug)]
@@ -29,7 +33,8 @@ struct OpenFile {
 
 impl FileSink {
     pub(super) fn new(options: &FileOptions) -> Self {
-        Self { path: options.path.clone(), mode: options.mode.bits(), open: None }
+        let (path, mode) = (options.path.clone(), options.mode.bits());
+        Self { path, mode, open: None, rotation: Rotation::new(options) }
     }
 
     fn open_file(&self) -> Result<OpenFile, SinkError> {
@@ -76,6 +81,9 @@ impl Sink for FileSink {
     fn deliver(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
         let mut line = alert.to_line().into_bytes();
         line.push(b'\n');
+        if self.rotation.rotate(&self.path, line.len() as u64) {
+            self.open = None;
+        }
         let file = self.current_file()?;
         append(file, &line).map_err(|source| {
             // Whatever the trouble is, a fresh start finds out how the file ends.

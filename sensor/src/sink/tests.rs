@@ -146,8 +146,18 @@ impl Rig for FileRig {
     }
 }
 
+fn file_options(path: &Path) -> FileOptions {
+    FileOptions {
+        path: path.to_owned(),
+        mode: FileMode::PRIVATE,
+        rotate_bytes: None,
+        rotate_age: None,
+        rotate_keep: 2.try_into().unwrap(),
+    }
+}
+
 fn file_sink(path: &Path) -> FileSink {
-    FileSink::new(&FileOptions { path: path.to_owned(), mode: FileMode::PRIVATE })
+    FileSink::new(&file_options(path))
 }
 
 fn rigs() -> [Box<dyn Rig>; 2] {
@@ -343,6 +353,60 @@ fn a_file_that_is_renamed_removed_or_truncated_is_followed() {
     deliver(3);
     assert_eq!(fs::read(path(&rig)).unwrap()[0], b'{', "no hole before the alert");
     assert_eq!(outputs.close(PATIENCE), 0);
+}
+
+#[test]
+fn a_full_file_is_set_aside_with_whole_alerts_and_a_fresh_one_is_private_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alerts.ndjson");
+    let rotated = |number: u32| directory.path().join(format!("alerts.ndjson.{number}"));
+    let two_lines = 2 * (alert(0).to_line().len() as u64 + 1);
+    let mut sink = FileSink::new(&FileOptions {
+        rotate_bytes: Some(two_lines.try_into().unwrap()),
+        ..file_options(&path)
+    });
+    for number in 0..5 {
+        sink.deliver(alert(number).as_ref()).unwrap();
+    }
+    assert_eq!(ids_in(&path), [4]);
+    assert_eq!((ids_in(&rotated(1)), ids_in(&rotated(2))), (vec![2, 3], vec![0, 1]));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // A size that was reached before the daemon started counts too.
+    let mut sink =
+        FileSink::new(&FileOptions { rotate_bytes: Some(1.try_into().unwrap()), ..file_options(&path) });
+    sink.deliver(alert(5).as_ref()).unwrap();
+    assert_eq!((ids_in(&path), ids_in(&rotated(1)), ids_in(&rotated(2))), (vec![5], vec![4], vec![2, 3]));
+}
+
+#[test]
+fn an_old_file_is_set_aside_even_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alerts.ndjson");
+    file_sink(&path).deliver(alert(0).as_ref()).unwrap();
+    let Ok(made) = fs::metadata(&path).unwrap().created() else {
+        return eprintln!("skipped: this file system does not say when a file was made");
+    };
+    wait_for(&true, || made.elapsed().is_ok_and(|age| age >= Duration::from_millis(10)));
+    let age = crate::config::Span::try_from("10ms".to_owned()).unwrap();
+    let mut sink = FileSink::new(&FileOptions { rotate_age: Some(age), ..file_options(&path) });
+    sink.deliver(alert(1).as_ref()).unwrap();
+    assert_eq!(ids_in(&path), [1]);
+    assert_eq!(ids_in(&directory.path().join("alerts.ndjson.1")), [0]);
+}
+
+#[test]
+fn a_file_that_cannot_be_set_aside_grows_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alerts.ndjson");
+    // Nothing can be renamed over a directory.
+    fs::create_dir_all(directory.path().join("alerts.ndjson.1/occupied")).unwrap();
+    let mut sink = FileSink::new(&FileOptions {
+        rotate_bytes: Some(1.try_into().unwrap()),
+        rotate_keep: 1.try_into().unwrap(),
+        ..file_options(&path)
+    });
+    (0..3).for_each(|number| sink.deliver(alert(number).as_ref()).unwrap());
+    assert_eq!(ids_in(&path), [0, 1, 2]);
 }
 
 #[test]
