@@ -40,6 +40,13 @@ pub enum InstanceError {
     },
 }
 
+impl InstanceError {
+    /// The lock is not for this user.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Lock { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// The right to be this host's sensor, as long as it is held.
 #[derive(Debug)]
 pub struct Instance {

@@ -229,6 +229,13 @@ impl Metrics {
         serde_json::json!({ "counters": counters }).to_string()
     }
 
+    /// For people: a line for each series that counted something.
+    pub fn to_text(&self) -> String {
+        let counted = self.snapshot().into_iter().filter(|(_, value)| *value > 0);
+        let lines = counted.map(|(series, value)| format!("\n{value:>10}  {series}"));
+        format!("counters since the start (all others are 0):{}", lines.collect::<String>())
+    }
+
     fn series(&self, family: Family, labels: &[&str]) -> Handle {
         self.lock().entry(Series::new(family, labels)).or_default().clone()
     }
@@ -263,8 +270,8 @@ impl fmt::Display for Series {
 pub fn markdown_reference() -> String {
     let mut text = "# Metrics\n\n\
         <!-- Generated from sensor/src/metrics.rs; `UPDATE_DOCS=1 cargo test -p sensor` writes it anew. -->\n\n\
-        `ldsentry run` writes them as one line of JSON to standard error when it exits and when it gets SIGUSR1. \
-        All are counters that start at 0 with the daemon.\n\n\
+        `ldsentry run` writes them to standard error when it exits and when it gets SIGUSR1: as one line of JSON, or, \
+        where alerts are shown for people, those that are not 0 as text. All are counters that start at 0 with the daemon.\n\n\
         | name | labels | counts |\n|---|---|---|\n"
         .to_owned();
     for family in Family::ALL {
@@ -321,6 +328,16 @@ mod tests {
                 r#"ldsentry_alerts_total{rule_id="rule"} 7"#,
                 r#"ldsentry_alerts_suppressed_total{rule_id="rule",clause="process.name == \"a\\b\""} 2"#,
             ]
+        );
+    }
+
+    #[test]
+    fn people_see_what_is_not_0() {
+        let metrics = Metrics::default();
+        metrics.counter(Counter::LostDecode).add(3);
+        assert_eq!(
+            metrics.to_text(),
+            "counters since the start (all others are 0):\n         3  ldsentry_events_lost_total{reason=\"decode\"}"
         );
     }
 

@@ -22,7 +22,7 @@ use crate::log::Log;
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
-use crate::sink::{Outputs, OutputsError, Record};
+use crate::sink::{self, Outputs, OutputsError, Record};
 
 /// How long outputs may take to deliver what is left when the daemon ends.
 const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
@@ -77,6 +77,7 @@ pub async fn run(
         start: Instant::now(),
         settled: Vec::new(),
         lost_before: 0,
+        for_people: sink::is_for_people(settings.output.stdout.format),
         log,
     };
     let result = pipeline.watch(ring).await;
@@ -97,6 +98,8 @@ struct Pipeline<'l> {
     settled: Vec<Event>,
     /// Signs that had been lost when the ring was last empty.
     lost_before: u64,
+    /// Standard output is read by a person.
+    for_people: bool,
     log: &'l Log,
 }
 
@@ -125,7 +128,7 @@ impl Pipeline<'_> {
                 },
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = asked.recv() => report(&self.kernel, &self.metrics, self.log),
+                _ = asked.recv() => self.report(),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = sleep_until(deadline) => {}
             }
@@ -219,12 +222,36 @@ impl Pipeline<'_> {
         let lost = self.outcomes_lost();
         self.outcomes.finish(lost, &mut self.settled);
         self.raise();
-        let Self { outputs, kernel, metrics, log, .. } = self;
-        let dropped = outputs.close(PATIENCE_AT_EXIT);
+        let dropped = self.outputs.close(PATIENCE_AT_EXIT);
         if dropped > 0 {
             tracing::error!("{dropped} alerts could not be delivered before the daemon ended");
         }
-        report(&kernel, &metrics, log);
+        self.report();
+    }
+
+    /// Prints all counters.
+    fn report(&self) {
+        let counters = self.kernel.counters();
+        self.metrics.counter(Counter::LostRingFull).set(counters.events_lost);
+        self.metrics.counter(Counter::LostProgramMiss).set(counters.misses);
+        let text = if self.for_people { self.metrics.to_text() } else { self.metrics.to_json() };
+        self.log.print(&text);
+        for (count, what) in [
+            (counters.events_lost, "events are lost because the ring was full: raise `sensor.ring_bytes`"),
+            (
+                counters.misses,
+                "calls of a hook were not seen because the program was already running on the CPU",
+            ),
+            (
+                counters.outcomes_lost,
+                "outcomes are unknown because the ring was full: raise `sensor.ring_bytes`",
+            ),
+            (counters.renames_untracked, "outcomes of renames are unknown because too many were under way"),
+        ] {
+            if count > 0 {
+                tracing::warn!("{count} {what}");
+            }
+        }
     }
 }
 
@@ -232,23 +259,5 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Prints all counters.
-fn report(kernel: &Kernel, metrics: &Metrics, log: &Log) {
-    let counters = kernel.counters();
-    metrics.counter(Counter::LostRingFull).set(counters.events_lost);
-    metrics.counter(Counter::LostProgramMiss).set(counters.misses);
-    log.print(&metrics.to_json());
-    for (count, what) in [
-        (counters.events_lost, "events are lost because the ring was full: raise `sensor.ring_bytes`"),
-        (counters.misses, "calls of a hook were not seen because the program was already running on the CPU"),
-        (counters.outcomes_lost, "outcomes are unknown because the ring was full: raise `sensor.ring_bytes`"),
-        (counters.renames_untracked, "outcomes of renames are unknown because too many were under way"),
-    ] {
-        if count > 0 {
-            tracing::warn!("{count} {what}");
-        }
     }
 }

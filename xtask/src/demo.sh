@@ -31,14 +31,15 @@ package() {
 package 1
 package 2
 
-show 'echo /tmp/evil.so > /etc/ld.so.preload'
+# A library that every program can do with, so that the linker does not complain at each command.
+library=$(ls /lib/*-linux-gnu/libm.so.6)
+show "echo $library > /etc/ld.so.preload"
 wait_for_alert /etc/ld.so.preload
 show 'echo /tmp/evil > evil.conf; mv evil.conf /etc/ld.so.conf.d/evil.conf'
 wait_for_alert /etc/ld.so.conf.d/evil.conf
-rm -f /etc/ld.so.preload
 show 'dpkg --install libdemo_1.deb'
 show 'dpkg --install libdemo_2.deb'
-show 'rm /etc/ld.so.conf.d/evil.conf'
+show 'rm /etc/ld.so.preload /etc/ld.so.conf.d/evil.conf'
 
 if grep -q libdemo /run/ldsentry.stdout; then
     echo 'there was an alert for dpkg' >&2

@@ -71,6 +71,10 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
             log.print(&format!("error: this host cannot be watched: {error}\n`ldsentry check` says what is missing and what to do"));
             Ok(Exit::CannotWatch)
         }
+        Err(PipelineError::Instance(error)) if error.is_permission() => {
+            log.print(&format!("error: this host cannot be watched: {error}"));
+            Ok(Exit::CannotWatch)
+        }
         Err(error) => Err(error.into()),
     }
 }

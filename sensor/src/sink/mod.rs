@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use self::file::FileSink;
 use self::stdout::StdoutSink;
+pub use self::stdout::is_for_people;
 use self::worker::{Tuning, Worker};
 use crate::config::OutputOptions;
 use crate::metrics::Metrics;
@@ -181,7 +182,7 @@ impl Outputs {
 
     /// Takes no more alerts and waits until what was sent is delivered, at most `patience` long. Returns how many
     /// alerts were dropped on the way out, counted for each output.
-    pub fn close(self, patience: Duration) -> u64 {
+    pub fn close(&self, patience: Duration) -> u64 {
         let deadline = Instant::now() + patience;
         let dropped = |workers: &[Worker]| workers.iter().map(Worker::dropped).sum::<u64>();
         let before = dropped(&self.workers);

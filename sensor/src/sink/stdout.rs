@@ -31,15 +31,20 @@ struct Unfinished {
     rest: Vec<u8>,
 }
 
+/// Whether standard output is read by a person rather than a program.
+pub fn is_for_people(format: Format) -> bool {
+    match format {
+        Format::Auto => io::stdout().is_terminal(),
+        Format::Pretty => true,
+        Format::Ndjson => false,
+    }
+}
+
 impl StdoutSink {
     pub(super) fn stdout(format: Format) -> Self {
-        let terminal = io::stdout().is_terminal();
-        let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let style = match format {
-            Format::Auto if terminal => Style::Pretty { color },
-            Format::Pretty => Style::Pretty { color },
-            Format::Auto | Format::Ndjson => Style::Ndjson,
-        };
+        let color =
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let style = if is_for_people(format) { Style::Pretty { color } } else { Style::Ndjson };
         Self { output: None, style, unfinished: None }
     }
 
