@@ -239,7 +239,7 @@ impl Collector {
             match serde_json::from_slice::<Value>(&line) {
                 Ok(alert) => match marker(&alert) {
                     Some(number) if number == self.scenario.to_string() => self.markers += 1,
-                    // A script's own.
+                    // Of a scenario before, which was complained about.
                     Some(_) => {}
                     None => self.current.alerts.push(alert),
                 },

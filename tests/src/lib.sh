@@ -82,19 +82,24 @@ counters() {
     fact "$1" "$(grep '^{"counters"' /run/ldsentry.stderr | tail -n 1)"
 }
 
-# Waits until the daemon has reported everything up to here. What it reports for this is no alert of the
-# scenario, but one more event in its counters.
-settle() {
-    marker=of$$
-    : >"/etc/ld.so.conf.d/lab-marker-$marker"
+# The sum of all series of a counter, of the counters printed last.
+sum_of() {
+    grep '^{"counters"' /run/ldsentry.stderr | tail -n 1 | tr ',' '\n' |
+        awk -F: -v name="$1" 'index($0, name) { sum += $NF } END { print sum + 0 }'
+}
+
+# Prints the daemon's counters as the fact `after`, once so many events more than in `before` came or were lost.
+counters_after() {
+    events=$(($(sum_of ldsentry_events_total) + $(sum_of ldsentry_events_lost_total) + $1))
     tries=0
-    until [ -e "/run/lab-markers/$marker" ]; do
+    counters after
+    while [ $(($(sum_of ldsentry_events_total) + $(sum_of ldsentry_events_lost_total))) -lt $events ]; do
         tries=$((tries + 1))
-        if [ $tries -gt 1200 ]; then
-            echo "lab: the daemon did not report what it was given" >&2
+        if [ $tries -gt 600 ]; then
+            echo "lab: the daemon did not account for all events" >&2
             return 1
         fi
         sleep 0.05
+        counters after
     done
-    rm "/etc/ld.so.conf.d/lab-marker-$marker"
 }

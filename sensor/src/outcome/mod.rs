@@ -4,10 +4,12 @@
 //! - A creation's end is not reported. File systems that support security labels ask for one for each new inode: that
 //!   is the sign of success. `open` with `O_CREAT` of a file that exists, and a creation that fails, give no sign. That
 //!   there was none is certain when the thread's next operation begins, and taken for certain after [`PATIENCE`]
-//!   timeouts. On other file systems (FUSE, NFS), and if signs were lost, the outcome is unknown.
+//!   timeouts. On other file systems (FUSE, NFS), and if signs were lost, the outcome is unknown, the latter after one
+//!   timeout.
 //!
 //! A failure raises no alert, unknown does: where it is in doubt, it is unknown.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ struct Waiting {
     is_rename: bool,
     /// Signs that had been lost when it began.
     lost: u64,
+    /// Timeouts that have passed.
+    timeouts: u32,
 }
 
 impl Outcomes {
@@ -83,13 +87,12 @@ impl Outcomes {
         if self.waiting.len() >= MAX_WAITING {
             self.let_oldest_go(settled);
         }
-        let wait = if is_rename { self.timeout } else { self.timeout * PATIENCE };
-        self.deadlines.push_back((now + wait, thread, record.header.time_ns));
         let (time_ns, sequence) = (record.header.time_ns, record.header.sequence);
+        self.deadlines.push_back((now + self.timeout, thread, time_ns));
         let (parent, name) = (record.parent, record.name);
         self.waiting.insert(
             thread,
-            Waiting { events, time_ns, sequence, parent, name, is_rename, lost: lost_before },
+            Waiting { events, time_ns, sequence, parent, name, is_rename, lost: lost_before, timeouts: 0 },
         );
     }
 
@@ -126,22 +129,26 @@ impl Outcomes {
 
     /// Time has passed.
     pub fn expire(&mut self, now: Duration, lost: u64, settled: &mut Vec<Event>) {
-        while let Some((thread, time_ns)) = self.next_due(now) {
-            if self.waiting.get(&thread).is_some_and(|waiting| waiting.time_ns == time_ns)
-                && let Some(waiting) = self.waiting.remove(&thread)
-            {
-                waiting.settle_silent(lost, settled);
+        while let Some(&(deadline, thread, time_ns)) = self.deadlines.front()
+            && deadline <= now
+        {
+            self.deadlines.pop_front();
+            let Entry::Occupied(mut waiting) = self.waiting.entry(thread) else { continue };
+            if waiting.get().time_ns != time_ns {
+                continue;
+            }
+            waiting.get_mut().timeouts += 1;
+            if waiting.get().may_still_succeed(lost) {
+                self.deadlines.push_back((now + self.timeout, thread, time_ns));
+            } else {
+                waiting.remove().settle_silent(lost, settled);
             }
         }
     }
 
     /// When `expire` has something to do.
     pub fn deadline(&self) -> Option<Duration> {
-        if self.waiting.is_empty() {
-            None
-        } else {
-            self.deadlines.iter().map(|(deadline, ..)| *deadline).min()
-        }
+        if self.waiting.is_empty() { None } else { self.deadlines.front().map(|(deadline, ..)| *deadline) }
     }
 
     /// The daemon ends: whatever waits is settled, as unknown unless it is a creation that gave no sign.
@@ -152,13 +159,6 @@ impl Outcomes {
         for waiting in waiting {
             waiting.settle_silent(lost, settled);
         }
-    }
-
-    /// Takes out a deadline that has passed. Renames wait for a shorter time than creations, so the first in the queue
-    /// is not always the first that is due.
-    fn next_due(&mut self, now: Duration) -> Option<(u64, u64)> {
-        let position = self.deadlines.iter().position(|(deadline, ..)| *deadline <= now)?;
-        self.deadlines.remove(position).map(|(_, thread, time_ns)| (thread, time_ns))
     }
 
     fn let_oldest_go(&mut self, settled: &mut Vec<Event>) {
@@ -174,6 +174,11 @@ impl Outcomes {
 }
 
 impl Waiting {
+    /// Its sign can still come: a slow disk is given time. A sign that was lost does not come later.
+    fn may_still_succeed(&self, lost: u64) -> bool {
+        !self.is_rename && lost == self.lost && self.timeouts < PATIENCE
+    }
+
     /// It ended, or must have, and gave no sign.
     fn settle_silent(self, lost: u64, settled: &mut Vec<Event>) {
         let certain = !self.is_rename && lost == self.lost;

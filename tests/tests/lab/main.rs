@@ -31,18 +31,6 @@ fn scenarios() -> Vec<Scenario> {
     .collect()
 }
 
-/// Set: every scenario runs on every kernel with every way to attach. It takes an hour under emulation.
-const EVERYWHERE: &str = "LDSENTRY_LAB_EVERYWHERE";
-
-/// By default all scenarios run on the newest kernel with fentry, and the ways to make `/etc/ld.so.preload` appear everywhere.
-fn runs_on(boot: &Boot, scenario: &Scenario, everywhere: bool) -> bool {
-    // Not yet seen to pass every time: on request only.
-    let on_request = ["loss/", "benign/vim"].iter().any(|name| scenario.name().starts_with(name));
-    everywhere
-        || scenario.name().starts_with("create/preload")
-        || (boot.name() == "6.12/fentry" && !on_request)
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let combinations = Series::ALL
@@ -51,11 +39,9 @@ fn main() -> ExitCode {
     let mut boots: Vec<Boot> = combinations.collect();
     let scenarios: Vec<Arc<Scenario>> = scenarios().into_iter().map(Arc::new).collect();
     let wanted = |name: &str| !arguments.is_filtered_out(&Trial::test(name, || Ok(())));
-    let everywhere = std::env::var_os(EVERYWHERE).is_some();
     for boot in &mut boots {
         for scenario in &scenarios {
-            if runs_on(boot, scenario, everywhere) && wanted(&format!("{}/{}", boot.name(), scenario.name()))
-            {
+            if wanted(&format!("{}/{}", boot.name(), scenario.name())) {
                 boot.add(Arc::clone(scenario));
             }
         }
@@ -65,7 +51,7 @@ fn main() -> ExitCode {
     // Scenario by scenario and not boot by boot: so the test threads boot different kernels.
     let mut trials = Vec::new();
     for scenario in &scenarios {
-        for boot in boots.iter().filter(|boot| runs_on(boot, scenario, everywhere)) {
+        for boot in &boots {
             let (boot, scenario) = (Arc::clone(boot), Arc::clone(scenario));
             let name = format!("{}/{}", boot.name(), scenario.name());
             trials.push(Trial::test(name, move || boot.verify(&scenario).map_err(|error| failed(&error))));
