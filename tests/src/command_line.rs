@@ -1,12 +1,18 @@
 //! Running `ldsentry` on this host, as a user would.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+
+/// The user that owns nothing.
+const NOBODY: u32 = 65534;
 
 /// What a command did.
 #[derive(Clone, Debug)]
@@ -45,12 +51,32 @@ pub fn ldsentry() -> &'static PathBuf {
 /// # Panics
 /// If it cannot be started.
 pub fn run(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>, input: impl AsRef<[u8]>) -> Said {
-    let mut command = Command::new(ldsentry());
+    finish(Command::new(ldsentry()).args(arguments), input.as_ref())
+}
+
+/// Runs `ldsentry` as a user without rights, whoever runs the test.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run_without_rights(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+    if !rustix::process::geteuid().is_root() {
+        return run(arguments, "");
+    }
+    // That user may not be able to reach the build's directory.
+    let place = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
+    let copy = place.path().join("ldsentry");
+    let copied = std::fs::set_permissions(place.path(), Permissions::from_mode(0o755))
+        .and_then(|()| std::fs::copy(ldsentry(), &copy));
+    copied.unwrap_or_else(|error| panic!("cannot copy ldsentry: {error}"));
+    finish(Command::new(copy).args(arguments).uid(NOBODY).gid(NOBODY), b"")
+}
+
+fn finish(command: &mut Command, input: &[u8]) -> Said {
     // What a user's shell may well have set must not make a mistake look like a crash.
-    command.args(arguments).env("RUST_BACKTRACE", "1").stdin(Stdio::piped());
+    command.env("RUST_BACKTRACE", "1").stdin(Stdio::piped());
     let started = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.unwrap_or_else(|error| panic!("cannot run ldsentry: {error}"));
-    let (stdin, input) = (child.stdin.take(), input.as_ref().to_vec());
+    let (stdin, input) = (child.stdin.take(), input.to_vec());
     let writer = std::thread::spawn(move || {
         // It may have found an error before it read everything.
         stdin.map(|mut stdin| stdin.write_all(&input)).transpose().ok();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use integration_tests::command_line::{Said, run};
+use integration_tests::command_line::{Said, run, run_without_rights};
 use integration_tests::lookup;
 use serde_json::{Value, json};
 
@@ -141,6 +141,11 @@ fn usage_errors_exit_with_2() {
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
         assert!(said.stderr.contains("--help") || said.stderr.contains("Usage"), "{}", said.stderr);
     }
+}
+
+#[test]
+fn without_root_the_host_cannot_be_watched() {
+    is_complaint(&run_without_rights(["run"]), 3, &["cannot be watched", "run as root"]);
 }
 
 #[test]
