@@ -1,16 +1,29 @@
-//! The filter that the kernel evaluates before it looks at anything but names.
+//! The filter that the kernel evaluates before it looks at anything but names. Tests run the same code on the host.
 //!
 //! It is only an optimisation: it may pass what no rule matches, never dismiss what one could. It knows names, not
-//! paths: an entry passes if its own name, or the name of a directory above it, is one that a rule's path contains.
-//! Names are compared by length and by their first eight bytes, folded to lower case, whatever the rule's case.
+//! paths: an entry passes if its own name is one that a rule's path ends in, or begins or ends as one, or if the name of
+//! a directory above it is one that a rule's path contains. Each action has a filter of its own. Names are compared by
+//! length and by at most eight bytes, folded to lower case, whatever the rule's case.
+//!
+//! Paths are deliberately not compared with more than one name: a mount can give a directory any other name.
 
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Directories above an entry that are looked at; an entry that is deeper passes.
 pub const MAX_DEPTH: u32 = 64;
+/// Bytes of a name that are compared.
+pub const COMPARED: u32 = 8;
 
-/// What is read first: which lengths of names are worth a look.
+/// A file comes to exist.
+pub const CREATION: u32 = 0;
+/// A file gets another path.
+pub const RENAME: u32 = 1;
+/// How many actions there are.
+pub const ACTIONS: u32 = 2;
+
+/// What is read first: which names are worth a look. One for each action, and all of that twice: those of even
+/// generations, then those of odd ones. The generation in force decides which are read, so that one store changes all.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
@@ -19,28 +32,28 @@ pub struct Lengths {
     pub entry: u64,
     /// A bit for each length of a name of a directory above it.
     pub directory: u64,
-    /// The generation whose [`Key`]s are in force.
-    pub generation: u32,
+    /// A bit for each number of bytes, up to [`COMPARED`], that an entry's name can begin with.
+    pub beginning: u32,
+    /// A bit for each number of bytes, up to [`COMPARED`], that an entry's name can end in.
+    pub end: u32,
     /// Not 0: everything passes.
     pub everything: u32,
     /// Not 0: a rename passes by its old name too.
     pub original: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
-/// A name to look for.
+/// A name to look for. What it is found with is a bit for each action that it is looked for in.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Key {
-    /// First eight bytes, folded; shorter names are filled with zeros.
+    /// The first eight bytes, folded; shorter names are filled with zeros. The first byte is the lowest.
     pub head: u64,
-    /// As in [`Lengths`]: a new set of names is put in beside the old one before it is switched to.
+    /// The generation that it belongs to: a new set of names is put in beside the old one before it is switched to.
     pub generation: u32,
     /// Bytes of the name.
     pub length: u16,
-    /// [`ENTRY`] or [`DIRECTORY`].
+    /// What the name is: [`ENTRY`] and its kin.
     pub role: u16,
 }
 
@@ -48,6 +61,106 @@ pub struct Key {
 pub const ENTRY: u16 = 0;
 /// The name is that of a directory above the entry.
 pub const DIRECTORY: u16 = 1;
+/// The entry's own name begins with it.
+pub const BEGINNING: u16 = 2;
+/// The entry's own name ends in it.
+pub const END: u16 = 3;
+
+/// The place of an action's [`Lengths`] in a generation.
+#[inline(always)]
+pub const fn slot(generation: u32, action: u32) -> u32 {
+    (generation & 1) * ACTIONS + action
+}
+
+/// The name of an entry, as far as it is read.
+pub trait Name {
+    /// Its bytes.
+    fn length(&self) -> u32;
+
+    /// Its first eight bytes, the first one the lowest. What lies behind a shorter name is anything.
+    fn first(&self) -> u64;
+
+    /// The last eight bytes of a name that has so many, the last one the highest.
+    fn last(&self) -> u64;
+}
+
+/// A directory above an entry.
+pub trait Directory: Name + Sized {
+    /// The directory that it is in.
+    fn parent(&self) -> Option<Self>;
+}
+
+/// A filter in force, for one action.
+pub trait Filter {
+    /// What is read first.
+    fn lengths(&self) -> &Lengths;
+
+    /// Whether a name is looked for. `head` is folded and cut to the name's length.
+    fn knows(&self, head: u64, length: u32, role: u16) -> bool;
+}
+
+/// Whether a name in a directory has to be looked at.
+#[inline(always)]
+pub fn passes<D: Directory>(filter: &impl Filter, name: &impl Name, parent: D) -> bool {
+    filter.lengths().everything != 0 || entry_passes(filter, name) || directories_pass(filter, parent)
+}
+
+#[inline(always)]
+fn entry_passes(filter: &impl Filter, name: &impl Name) -> bool {
+    let (lengths, length) = (filter.lengths(), name.length());
+    if lengths.entry & length_bit(length) != 0 && knows(filter, name, ENTRY) {
+        return true;
+    }
+    if lengths.beginning != 0 {
+        let first = fold(name.first());
+        for part in 1..=COMPARED {
+            if lengths.beginning & 1 << part != 0
+                && part <= length
+                && filter.knows(keep(first, part), part, BEGINNING)
+            {
+                return true;
+            }
+        }
+    }
+    if lengths.end != 0 {
+        // Whatever the length, the last byte is the highest here.
+        let short = length < COMPARED;
+        let last = if short { name.first() << ((8 * (COMPARED - length)) & 63) } else { name.last() };
+        let last = fold(last);
+        for part in 1..=COMPARED {
+            if lengths.end & 1 << part != 0
+                && part <= length
+                && filter.knows(last >> (8 * (COMPARED - part)), part, END)
+            {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether a directory, or one above it, is looked for.
+#[inline(always)]
+pub fn directories_pass<D: Directory>(filter: &impl Filter, mut directory: D) -> bool {
+    let lengths = filter.lengths();
+    if lengths.directory == 0 {
+        return false;
+    }
+    for _ in 0..MAX_DEPTH {
+        if lengths.directory & length_bit(directory.length()) != 0 && knows(filter, &directory, DIRECTORY) {
+            return true;
+        }
+        let Some(parent) = directory.parent() else { return false };
+        directory = parent;
+    }
+    true
+}
+
+#[inline(always)]
+fn knows(filter: &impl Filter, name: &impl Name, role: u16) -> bool {
+    let length = name.length();
+    filter.knows(keep(fold(name.first()), length), length, role)
+}
 
 /// The bit that stands for a length: the last one stands for all from 63 on.
 #[inline(always)]

@@ -5,6 +5,7 @@
 use aya_ebpf::macros::{fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext};
 use sensor_common::counters::OUTCOMES_LOST;
+use sensor_common::filter::CREATION;
 use sensor_common::record::{FLAG_VIA_OPEN, KIND_CREATE, KIND_MADE, Made};
 
 use crate::event::{self, Operation};
@@ -40,7 +41,7 @@ pub fn inode_made_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn create<R: Read>(directory: Inode, entry: Dentry, mode: u32) -> u32 {
-    if filter::passes::<R>(entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>()) {
+    if filter::passes::<R>(CREATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>()) {
         if report(directory.0, entry.0, mode) {
             event::finish(SCRATCH_SLOT);
         }
@@ -84,13 +85,15 @@ fn made<R: Read>(inode: Inode, directory: Inode, name: Name) -> u32 {
     let lookup = Task(R::current()).nameidata::<R>();
     if lookup.is_null() {
         let parent = directory.directory_entry();
-        if !parent.is_null() && filter::passes::<Probed>(name.length::<R>(), || name.text::<R>(), parent) {
+        if !parent.is_null()
+            && filter::passes::<Probed>(CREATION, name.length::<R>(), || name.text::<R>(), parent)
+        {
             report_made(parent.0, name.hash_len::<Probed>(), inode.number::<Probed>());
         }
         return 0;
     }
     let parent = lookup.dentry::<R>();
-    if filter::passes::<R>(lookup.last_len::<R>(), || lookup.last_name::<R>(), parent) {
+    if filter::passes::<R>(CREATION, lookup.last_len::<R>(), || lookup.last_name::<R>(), parent) {
         let same = parent.inode::<Probed>() == directory;
         let number = if same { inode.number::<Probed>() } else { 0 };
         report_made(parent.0, lookup.last_hash_len::<Probed>(), number);

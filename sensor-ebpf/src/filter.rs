@@ -1,46 +1,106 @@
 //! Whether an entry could concern a rule: `sensor_common::filter` on kernel structures.
 
-use sensor_common::filter::{DIRECTORY, ENTRY, Key, MAX_DEPTH, fold, keep, length_bit};
+use core::marker::PhantomData;
+
+use sensor_common::filter::{self, COMPARED, Directory, Filter, Key, Lengths, Name, slot};
 
 use crate::kernel::Dentry;
-use crate::maps::{LENGTHS, NAMES};
+use crate::maps::{GENERATION, LENGTHS, NAMES};
 use crate::read::{Read, probe};
 
-/// Whether a name in a directory has to be looked at. `name` is called only if the length is one to look at.
+/// Whether a name in a directory has to be looked at when this action is done to it. `text` is called only if the length is
+/// one to look at.
 #[inline(always)]
-pub fn passes<R: Read>(length: u32, name: impl Fn() -> *const u8, parent: Dentry) -> bool {
-    let Some(lengths) = LENGTHS.get(0) else { return true };
-    if lengths.everything != 0 {
-        return true;
+pub fn passes<R: Read>(action: u32, length: u32, text: impl Fn() -> *const u8, parent: Dentry) -> bool {
+    let Some(filter) = InForce::of(action) else { return true };
+    filter::passes(&filter, &Text { length, text }, Above::<R>(parent, PhantomData))
+}
+
+/// Whether a rename is looked at also for its old name.
+#[inline(always)]
+pub fn wants_original() -> bool {
+    InForce::of(filter::RENAME).is_none_or(|filter| filter.lengths.original != 0)
+}
+
+struct InForce {
+    lengths: &'static Lengths,
+    generation: u32,
+    action: u32,
+}
+
+impl InForce {
+    #[inline(always)]
+    fn of(action: u32) -> Option<Self> {
+        let generation = *GENERATION.get(0)?;
+        Some(Self { lengths: LENGTHS.get(slot(generation, action))?, generation, action })
     }
-    if lengths.entry & length_bit(length) != 0 && is_known(name(), length, ENTRY, lengths.generation) {
-        return true;
+}
+
+impl Filter for InForce {
+    #[inline(always)]
+    fn lengths(&self) -> &Lengths {
+        self.lengths
     }
-    if lengths.directory == 0 {
-        return false;
+
+    #[inline(always)]
+    fn knows(&self, head: u64, length: u32, role: u16) -> bool {
+        is_known(head, length << 16 | u32::from(role), self.generation, self.action)
     }
-    let mut directory = parent;
-    for _ in 0..MAX_DEPTH {
-        let length = directory.name_len::<R>();
-        if lengths.directory & length_bit(length) != 0
-            && is_known(directory.name::<R>(), length, DIRECTORY, lengths.generation)
-        {
-            return true;
-        }
-        let above = directory.parent::<R>();
-        if above == directory || above.is_null() {
-            return false;
-        }
-        directory = above;
-    }
-    true
 }
 
 #[inline(never)]
-fn is_known(name: *const u8, length: u32, role: u16, generation: u32) -> bool {
-    // Names are stored in at least 32 bytes, so eight can be read whatever the length.
-    let head = keep(fold(probe::<u64>(name)), length);
-    let key = Key { head, generation, length: length as u16, role };
-    // SAFETY: the value is not looked at.
-    unsafe { NAMES.get(&key) }.is_some()
+fn is_known(head: u64, length_and_role: u32, generation: u32, action: u32) -> bool {
+    let key = Key { head, generation, length: (length_and_role >> 16) as u16, role: length_and_role as u16 };
+    // SAFETY: an entry is not removed while its generation is in force, nor while a program that saw it so can run.
+    unsafe { NAMES.get(&key) }.is_some_and(|actions| actions >> action & 1 != 0)
+}
+
+/// A name in memory. Names are stored in at least 32 bytes, so eight can be read whatever the length.
+struct Text<F> {
+    length: u32,
+    text: F,
+}
+
+impl<F: Fn() -> *const u8> Name for Text<F> {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.length
+    }
+
+    #[inline(always)]
+    fn first(&self) -> u64 {
+        probe((self.text)())
+    }
+
+    #[inline(always)]
+    fn last(&self) -> u64 {
+        probe((self.text)().wrapping_add(self.length.wrapping_sub(COMPARED) as usize))
+    }
+}
+
+struct Above<R>(Dentry, PhantomData<R>);
+
+impl<R: Read> Name for Above<R> {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.0.name_len::<R>()
+    }
+
+    #[inline(always)]
+    fn first(&self) -> u64 {
+        probe(self.0.name::<R>())
+    }
+
+    #[inline(always)]
+    fn last(&self) -> u64 {
+        probe(self.0.name::<R>().wrapping_add(self.length().wrapping_sub(COMPARED) as usize))
+    }
+}
+
+impl<R: Read> Directory for Above<R> {
+    #[inline(always)]
+    fn parent(&self) -> Option<Self> {
+        let parent = self.0.parent::<R>();
+        (parent != self.0 && !parent.is_null()).then_some(Self(parent, PhantomData))
+    }
 }

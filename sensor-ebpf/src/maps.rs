@@ -14,13 +14,17 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
 
-/// The filter's lengths, one entry.
+/// Which of the filter's generations is in force, one entry.
 #[map]
-pub static LENGTHS: Array<filter::Lengths> = Array::with_max_entries(1, 0);
+pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The filter's names.
+/// The filter's lengths, at `filter::slot`.
 #[map]
-pub static NAMES: HashMap<filter::Key, u8> = HashMap::with_max_entries(16384, 1);
+pub static LENGTHS: Array<filter::Lengths> = Array::with_max_entries(2 * filter::ACTIONS, 0);
+
+/// The filter's names, a bit for each action. Filled as needed (`BPF_F_NO_PREALLOC`).
+#[map]
+pub static NAMES: HashMap<filter::Key, u32> = HashMap::with_max_entries(1 << 17, 1);
 
 /// Where records are put together: one for each program that can preempt another on the same CPU.
 #[map]

@@ -10,12 +10,13 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
 use sensor_common::counters::{OUTCOMES_LOST, RENAMES_UNTRACKED};
+use sensor_common::filter::RENAME;
 use sensor_common::record::{FLAG_UNTRACKED, KIND_RENAME, KIND_RENAMED, Renamed};
 
 use crate::event::{self, Operation};
 use crate::filter;
 use crate::kernel::{Dentry, Mount, RenameData, Task};
-use crate::maps::{EVENTS, LENGTHS, Pending, RENAMES, count};
+use crate::maps::{EVENTS, Pending, RENAMES, count};
 use crate::read::{Probed, Read, Typed};
 use crate::record::Record;
 
@@ -71,7 +72,7 @@ fn stack_pointer(regs: &aya_ebpf::bindings::pt_regs) -> u64 {
 
 #[inline(always)]
 fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
-    let by_old = flags & RENAME_EXCHANGE != 0 || LENGTHS.get(0).is_some_and(|lengths| lengths.original != 0);
+    let by_old = flags & RENAME_EXCHANGE != 0 || filter::wants_original();
     if passes::<R>(new) || (by_old && passes::<R>(old)) {
         if report(old.0, new.0, flags, mark) {
             event::finish(SCRATCH_SLOT);
@@ -82,7 +83,7 @@ fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
 
 #[inline(always)]
 fn passes<R: Read>(entry: Dentry) -> bool {
-    filter::passes::<R>(entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
+    filter::passes::<R>(RENAME, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
 }
 
 #[inline(never)]

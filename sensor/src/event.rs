@@ -45,7 +45,7 @@ impl fmt::Display for EventId {
 }
 
 /// `event.action`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// A file came to exist.
     Creation,

@@ -2,15 +2,23 @@
 //!
 //! See `sensor_common::filter` for what the kernel does with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sensor_common::filter::{DIRECTORY, ENTRY, Key, Lengths, MAX_DEPTH, fold, keep, length_bit};
+use sensor_common::filter::{
+    self, BEGINNING, COMPARED, CREATION, DIRECTORY, END, ENTRY, Key, Lengths, RENAME, fold, keep, length_bit,
+};
+
+use crate::event::Action;
 
 /// Names that rules ask for; what has none of them is dismissed in the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Names of entries.
     pub entries: BTreeSet<Vec<u8>>,
+    /// What names of entries begin with.
+    pub beginnings: BTreeSet<Vec<u8>>,
+    /// What names of entries end in.
+    pub ends: BTreeSet<Vec<u8>>,
     /// Names of directories above entries.
     pub directories: BTreeSet<Vec<u8>>,
     /// Some rule cannot be pushed down: everything passes.
@@ -19,62 +27,294 @@ pub struct Filter {
     pub original: bool,
 }
 
+/// A filter for each action that a rule can match; the others need not be seen at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filters(BTreeMap<Action, Filter>);
+
 impl Filter {
-    /// What the kernel reads first.
-    pub fn lengths(&self, generation: u32) -> Lengths {
-        let bits = |names: &BTreeSet<Vec<u8>>| {
-            names.iter().fold(0, |bits, name| bits | length_bit(name.len() as u32))
-        };
-        Lengths {
-            entry: bits(&self.entries),
-            directory: bits(&self.directories),
-            generation,
-            everything: u32::from(self.everything),
-            original: u32::from(self.original),
-            reserved: 0,
-        }
+    /// Passes whatever there is.
+    pub fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
     }
 
-    /// The names, as the kernel looks them up.
-    pub fn keys(&self, generation: u32) -> impl Iterator<Item = Key> {
-        let entries = self.entries.iter().map(|name| (name, ENTRY));
-        let directories = self.directories.iter().map(|name| (name, DIRECTORY));
-        entries.chain(directories).map(move |(name, role)| key(name, role, generation))
+    /// Whether nothing can pass.
+    pub fn is_empty(&self) -> bool {
+        !self.everything && self.names().next().is_none()
     }
 
     /// Adds what another filter passes.
     pub fn extend(&mut self, other: Self) {
         self.entries.extend(other.entries);
+        self.beginnings.extend(other.beginnings);
+        self.ends.extend(other.ends);
         self.directories.extend(other.directories);
         self.everything |= other.everything;
         self.original |= other.original;
     }
 
-    /// What the kernel answers for an entry at a path within its file system. For tests and for `rules check`.
-    pub fn passes(&self, path: &[u8]) -> bool {
-        let lengths = self.lengths(0);
-        let keys: BTreeSet<_> = self.keys(0).map(|key| (key.head, key.length, key.role)).collect();
-        let is_known = |name: &[u8], role| {
-            let key = key(name, role, 0);
-            keys.contains(&(key.head, key.length, key.role))
+    /// All names with their roles.
+    fn names(&self) -> impl Iterator<Item = (&[u8], u16)> {
+        [
+            (&self.entries, ENTRY),
+            (&self.beginnings, BEGINNING),
+            (&self.ends, END),
+            (&self.directories, DIRECTORY),
+        ]
+        .into_iter()
+        .flat_map(|(names, role)| names.iter().map(move |name| (name.as_slice(), role)))
+    }
+
+    /// What the kernel reads first.
+    fn lengths(&self) -> Lengths {
+        let mut lengths = Lengths {
+            everything: u32::from(self.everything),
+            original: u32::from(self.original),
+            ..Lengths::default()
         };
-        let mut names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).rev();
-        let Some(entry) = names.next() else { return self.everything };
-        self.everything
-            || (lengths.entry & length_bit(entry.len() as u32) != 0 && is_known(entry, ENTRY))
-            || (lengths.directory != 0
-                && names.enumerate().any(|(depth, name)| {
-                    depth as u32 >= MAX_DEPTH
-                        || (lengths.directory & length_bit(name.len() as u32) != 0
-                            && is_known(name, DIRECTORY))
-                }))
+        for (name, role) in self.names() {
+            let length = name.len() as u32;
+            match role {
+                BEGINNING => lengths.beginning |= 1 << length.min(COMPARED),
+                END => lengths.end |= 1 << length.min(COMPARED),
+                DIRECTORY => lengths.directory |= length_bit(length),
+                _ => lengths.entry |= length_bit(length),
+            }
+        }
+        lengths
+    }
+}
+
+impl Filters {
+    /// Adds what is to pass when an action is done.
+    pub fn add(&mut self, action: Action, filter: Filter) {
+        if !filter.is_empty() {
+            self.0.entry(action).or_default().extend(filter);
+        }
+    }
+
+    /// Adds what other filters pass.
+    pub fn extend(&mut self, other: Self) {
+        for (action, filter) in other.0 {
+            self.add(action, filter);
+        }
+    }
+
+    /// What is to pass when an action is done; nothing if it need not be seen.
+    pub fn get(&self, action: Action) -> Option<&Filter> {
+        self.0.get(&action)
+    }
+
+    /// The actions that have to be seen.
+    pub fn actions(&self) -> impl Iterator<Item = Action> {
+        self.0.keys().copied()
+    }
+
+    /// All filters together.
+    pub fn union(&self) -> Filter {
+        self.0.values().cloned().fold(Filter::default(), |mut all, filter| {
+            all.extend(filter);
+            all
+        })
+    }
+
+    /// What the kernel reads first, with its place.
+    pub fn lengths(&self, generation: u32) -> [(u32, Lengths); filter::ACTIONS as usize] {
+        let mut lengths = [(0, Lengths::default()); filter::ACTIONS as usize];
+        for (action, slot) in (0..).zip(&mut lengths) {
+            slot.0 = filter::slot(generation, action);
+        }
+        for (action, filter) in &self.0 {
+            lengths[number(*action) as usize].1 = filter.lengths();
+        }
+        lengths
+    }
+
+    /// The names as the kernel looks them up, with a bit for each action.
+    pub fn names(&self, generation: u32) -> HashMap<Key, u32> {
+        let mut names = HashMap::new();
+        for (action, filter) in &self.0 {
+            for (name, role) in filter.names() {
+                *names.entry(key(name, role, generation)).or_default() |= 1 << number(*action);
+            }
+        }
+        names
+    }
+}
+
+/// What the kernel calls an action.
+fn number(action: Action) -> u32 {
+    match action {
+        Action::Creation => CREATION,
+        Action::Rename => RENAME,
     }
 }
 
 fn key(name: &[u8], role: u16, generation: u32) -> Key {
-    let mut head = [0; 8];
-    let length = name.len().min(8);
-    head[..length].copy_from_slice(&name[..length]);
-    let head = keep(fold(u64::from_ne_bytes(head)), name.len() as u32);
-    Key { head, generation, length: name.len() as u16, role }
+    let compared = match role {
+        END => &name[name.len().saturating_sub(COMPARED as usize)..],
+        BEGINNING => &name[..name.len().min(COMPARED as usize)],
+        _ => name,
+    };
+    let mut head = [0; COMPARED as usize];
+    let length = compared.len().min(head.len());
+    head[..length].copy_from_slice(&compared[..length]);
+    let head = keep(fold(u64::from_le_bytes(head)), length as u32);
+    Key { head, generation, length: compared.len() as u16, role }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use sensor_common::filter::{Directory, Name, passes, slot};
+
+    use super::*;
+
+    /// The filter as it is in the kernel's maps: what the kernel answers for a path within a file system.
+    pub(crate) fn kernel_passes(filters: &Filters, action: Action, path: &[u8]) -> bool {
+        const GENERATION: u32 = 7;
+        let lengths = filters.lengths(GENERATION);
+        let slot = slot(GENERATION, number(action));
+        let lengths = lengths.iter().find(|(place, _)| *place == slot).unwrap().1;
+        let filter = Maps { lengths, names: filters.names(GENERATION), action: number(action) };
+        let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
+        let Some((entry, directories)) = names.split_last() else { return filter.lengths.everything != 0 };
+        passes(&filter, &Text(entry), Above(directories))
+    }
+
+    struct Maps {
+        lengths: Lengths,
+        names: HashMap<Key, u32>,
+        action: u32,
+    }
+
+    impl filter::Filter for Maps {
+        fn lengths(&self) -> &Lengths {
+            &self.lengths
+        }
+
+        fn knows(&self, head: u64, length: u32, role: u16) -> bool {
+            let key = Key { head, generation: 7, length: length as u16, role };
+            self.names.get(&key).is_some_and(|actions| actions >> self.action & 1 != 0)
+        }
+    }
+
+    /// A name as it lies in memory, with something behind it.
+    struct Text<'n>(&'n [u8]);
+
+    impl Name for Text<'_> {
+        fn length(&self) -> u32 {
+            self.0.len() as u32
+        }
+
+        fn first(&self) -> u64 {
+            let mut bytes = [b'~'; 8];
+            let length = self.0.len().min(8);
+            bytes[..length].copy_from_slice(&self.0[..length]);
+            u64::from_le_bytes(bytes)
+        }
+
+        fn last(&self) -> u64 {
+            u64::from_le_bytes(*self.0.last_chunk().unwrap())
+        }
+    }
+
+    /// The last of these directories. The one above the first is the root of the file system, whose name is `/`.
+    struct Above<'n>(&'n [&'n [u8]]);
+
+    impl Above<'_> {
+        fn name(&self) -> Text<'_> {
+            Text(self.0.last().copied().unwrap_or(b"/"))
+        }
+    }
+
+    impl Name for Above<'_> {
+        fn length(&self) -> u32 {
+            self.name().length()
+        }
+
+        fn first(&self) -> u64 {
+            self.name().first()
+        }
+
+        fn last(&self) -> u64 {
+            self.name().last()
+        }
+    }
+
+    impl Directory for Above<'_> {
+        fn parent(&self) -> Option<Self> {
+            self.0.split_last().map(|(_, above)| Self(above))
+        }
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<Vec<u8>> {
+        names.iter().map(|name| name.as_bytes().to_vec()).collect()
+    }
+
+    fn creations(filter: Filter) -> Filters {
+        let mut filters = Filters::default();
+        filters.add(Action::Creation, filter);
+        filters
+    }
+
+    #[track_caller]
+    fn assert_passes(filters: &Filters, passing: &[&str], dismissed: &[&str]) {
+        for (paths, expected) in [(passing, true), (dismissed, false)] {
+            for path in paths {
+                let passes = kernel_passes(filters, Action::Creation, path.as_bytes());
+                assert_eq!(passes, expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_pass_in_their_role_and_in_any_case() {
+        let filters = creations(Filter {
+            entries: names(&["ld.so.preload", "é"]),
+            directories: names(&["cron.d"]),
+            ..Filter::default()
+        });
+        assert_passes(
+            &filters,
+            &["/etc/ld.so.preload", "/LD.SO.PRELOAD", "/x/é", "/etc/Cron.D/x", "/cron.d/a/b/c"],
+            &["/etc/ld.so.preload/x", "/etc/cron.d", "/etc/ld.so.cache", "/É", "/etc/cron/x", "/"],
+        );
+    }
+
+    #[test]
+    fn beginnings_and_ends_pass() {
+        let filters = creations(Filter {
+            beginnings: names(&["lib", "systemd-private-"]),
+            ends: names(&[".so", ".SERVICE", "~"]),
+            ..Filter::default()
+        });
+        assert_passes(
+            &filters,
+            &["/lib", "/a/Libc", "/systemd-x", "/x.so", "/.so", "/a/b.service", "/~", "/averylongname.So"],
+            &["/li", "/alib", "/systemd", "/so", "/x.so.1", "/service", "/lo.s", "/lib/x", "/x.so/y"],
+        );
+    }
+
+    #[test]
+    fn actions_have_filters_of_their_own() {
+        let entries = |name| Filter { entries: names(&[name]), ..Filter::default() };
+        let mut filters = creations(entries("a"));
+        filters.add(Action::Rename, entries("b"));
+        filters.add(Action::Rename, entries("c"));
+        for (path, creation, rename) in [("/a", true, false), ("/b", false, true), ("/c", false, true)] {
+            assert_eq!(kernel_passes(&filters, Action::Creation, path.as_bytes()), creation, "{path}");
+            assert_eq!(kernel_passes(&filters, Action::Rename, path.as_bytes()), rename, "{path}");
+        }
+        assert_eq!(filters.actions().collect::<Vec<_>>(), [Action::Creation, Action::Rename]);
+        assert_eq!(creations(Filter::default()), Filters::default());
+        filters.add(Action::Creation, Filter::everything());
+        assert!(kernel_passes(&filters, Action::Creation, b"/x"));
+        assert!(!kernel_passes(&filters, Action::Rename, b"/x"));
+    }
+
+    #[test]
+    fn what_is_deeper_than_the_kernel_looks_passes() {
+        let filters = creations(Filter { directories: names(&["never"]), ..Filter::default() });
+        let deep = |depth: usize| "/d".repeat(depth) + "/file";
+        assert_passes(&filters, &[&deep(filter::MAX_DEPTH as usize)], &[&deep(10), "/file"]);
+    }
 }

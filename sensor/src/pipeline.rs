@@ -11,7 +11,7 @@ use crate::alert::{self, Alert};
 use crate::config::{Attach, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
-use crate::ecs::Document;
+use crate::ecs::{self, Document};
 use crate::enrich::enrich;
 use crate::event::{Event, Outcome};
 use crate::host::Procfs;
@@ -56,6 +56,7 @@ pub async fn run(
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
     let outputs = Outputs::open(&settings.output, metrics)?;
+    let filters = loaded.engine.filters();
     let (mut kernel, ring) = kernel::open(&kernel::Options {
         attach: match settings.sensor.attach {
             Attach::Auto => None,
@@ -64,8 +65,9 @@ pub async fn run(
         },
         btf: settings.sensor.btf.clone(),
         ring_bytes: settings.sensor.ring_bytes.get(),
+        actions: filters.actions().collect(),
     })?;
-    kernel.set_filter(&loaded.engine.filter())?;
+    kernel.set_filters(&filters)?;
     let mut pipeline = Pipeline {
         kernel,
         engine: loaded.engine,
@@ -111,7 +113,12 @@ impl Pipeline<'_> {
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut asked = listen(SignalKind::user_defined1())?;
         let rules = self.engine.rules().len();
-        let line = format!("watching with {} programs and {rules} rules", self.kernel.mode());
+        let actions: Vec<_> = self.engine.filters().actions().map(ecs::action).collect();
+        if actions.is_empty() {
+            tracing::warn!("no rule can fire, so nothing is watched; `ldsentry rules check` says why");
+        }
+        let (mode, actions) = (self.kernel.mode(), actions.join(" and "));
+        let line = format!("watching {actions} with {mode} programs and {rules} rules");
         tracing::info!("{line}");
         notify::ready();
         notify::status(&line);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sensor::detect::Engine;
-use sensor::filter::Filter;
+use sensor::filter::{Filter, Filters};
 use sensor::load::Loaded;
 use sensor::rule::{Rule, Skipped};
 use serde_json::{Value, json};
@@ -170,7 +170,7 @@ fn check(args: &ListArgs) -> anyhow::Result<Exit> {
     }
     writeln!(text, "what the kernel looks for:")?;
     for (index, rule) in engine.rules().enumerate() {
-        writeln!(text, "  {}: {}", rule.name, cost(&engine.rule_filter(index)))?;
+        writeln!(text, "  {}: {}", rule.name, cost(&engine.rule_filters(index)))?;
     }
     let (rules, warnings) = (plural(engine.rules().len(), "rule"), plural(warnings.len(), "warning"));
     writeln!(text, "\n{rules}, {warnings}, {} skipped", skipped.len())?;
@@ -178,31 +178,58 @@ fn check(args: &ListArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// What the kernel has to look for.
-fn cost(filter: &Filter) -> String {
-    let names: Vec<_> = [(filter.entries.len(), "file name"), (filter.directories.len(), "directory name")]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, noun)| plural(count, noun))
-        .collect();
-    match filter {
-        Filter { everything: true, .. } => "every creation and rename".to_owned(),
-        _ if names.is_empty() => "nothing, the rule never fires".to_owned(),
-        _ => names.join(", "),
+/// What the kernel has to look for, action by action where that differs.
+fn cost(filters: &Filters) -> String {
+    let mut costs: Vec<(String, Vec<&str>)> = Vec::new();
+    for action in filters.actions() {
+        let cost = filters.get(action).map(filter_cost).unwrap_or_default();
+        match costs.iter_mut().find(|(same, _)| *same == cost) {
+            Some((_, actions)) => actions.push(sensor::ecs::action(action)),
+            None => costs.push((cost, vec![sensor::ecs::action(action)])),
+        }
     }
+    if costs.is_empty() {
+        return "nothing, the rule never fires".to_owned();
+    }
+    let costs = costs.into_iter().map(|(cost, actions)| format!("{} of {cost}", actions.join(" and ")));
+    costs.collect::<Vec<_>>().join("; ")
+}
+
+fn filter_cost(filter: &Filter) -> String {
+    if filter.everything {
+        return "anything".to_owned();
+    }
+    let names = names(filter).into_iter().filter(|(_, names)| !names.is_empty());
+    names.map(|(noun, names)| plural(names.len(), noun)).collect::<Vec<_>>().join(", ")
+}
+
+fn names(filter: &Filter) -> [(&'static str, &BTreeSet<Vec<u8>>); 4] {
+    [
+        ("file name", &filter.entries),
+        ("beginning", &filter.beginnings),
+        ("end", &filter.ends),
+        ("directory name", &filter.directories),
+    ]
 }
 
 fn summary_with_cost(engine: &Engine, rule: usize) -> Value {
-    let filter = engine.rule_filter(rule);
+    let filters = engine.rule_filters(rule);
     let texts = |names: &BTreeSet<Vec<u8>>| -> Vec<String> {
         names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     };
-    let mut summary = summary(engine.rule(rule));
-    summary["kernel"] = json!({
-        "everything": filter.everything,
-        "files": texts(&filter.entries),
-        "directories": texts(&filter.directories),
+    let actions = filters.actions().filter_map(|action| {
+        let filter = filters.get(action)?;
+        let cost = json!({
+            "everything": filter.everything,
+            "files": texts(&filter.entries),
+            "beginnings": texts(&filter.beginnings),
+            "ends": texts(&filter.ends),
+            "directories": texts(&filter.directories),
+        });
+        Some((sensor::ecs::action(action).to_owned(), cost))
     });
+    let mut summary = summary(engine.rule(rule));
+    summary["kernel"] = Value::Object(actions.collect());
     summary
 }
 

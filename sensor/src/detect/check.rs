@@ -5,25 +5,32 @@ use std::collections::BTreeSet;
 use eql::ast::{Comparison, Literal};
 use eql::{Expr, ExprKind, Query};
 
+use super::pushdown;
 use crate::ecs::{self, Field};
+use crate::event::Action;
+use crate::filter::Filters;
 use crate::rule::{Diagnostic, Level, Rule};
 
-/// Warnings about a rule that could silently never fire, or that costs more than it needs to: `everything` says that
-/// the kernel cannot tell which events it is about.
-pub(super) fn rule_warnings(rule: &Rule, everything: bool) -> Vec<Diagnostic> {
+/// Warnings about a rule that could silently never fire, or that costs more than it needs to: `filters` is what the
+/// kernel passes for it.
+pub(super) fn rule_warnings(rule: &Rule, filters: &Filters) -> Vec<Diagnostic> {
     let mut warnings = field_warnings(&rule.query, &|error| rule.diagnostic(Level::Warning, error));
-    warnings.extend(never_fires(rule));
-    if everything {
-        warnings.push(cost_warning(rule));
+    warnings.extend(never_fires(rule, filters));
+    let everything = |action: &Action| filters.get(*action).is_some_and(|filter| filter.everything);
+    let actions: Vec<_> = filters.actions().filter(everything).map(ecs::action).collect();
+    if !actions.is_empty() {
+        warnings.push(cost_warning(rule, &actions));
     }
     warnings
 }
 
 /// A warning if a rule asks for what no hook reports.
-pub(super) fn never_fires(rule: &Rule) -> Option<Diagnostic> {
+fn never_fires(rule: &Rule, filters: &Filters) -> Option<Diagnostic> {
     let actions: Vec<_> = ecs::ACTIONS.iter().map(|action| ecs::action(*action)).collect();
     let types: Vec<_> = ecs::ACTIONS.iter().flat_map(|action| ecs::event_type(*action)).copied().collect();
-    never_warning(rule, "event.action", &actions).or_else(|| never_warning(rule, "event.type", &types))
+    never_warning(rule, "event.action", &actions)
+        .or_else(|| never_warning(rule, "event.type", &types))
+        .or_else(|| (filters.actions().next().is_none()).then(|| never_true_warning(rule)))
 }
 
 /// A warning for each field that the sensor never fills.
@@ -53,11 +60,7 @@ pub(super) fn field_warnings(
 
 /// A warning if a rule asks for values of `field` of which the sensor reports none.
 fn never_warning(rule: &Rule, field: &str, reported: &[&str]) -> Option<Diagnostic> {
-    let conjuncts = match &rule.query.condition().kind {
-        ExprKind::And(parts) => parts.as_slice(),
-        _ => std::slice::from_ref(rule.query.condition()),
-    };
-    conjuncts.iter().find_map(|conjunct| {
+    conjuncts(rule).iter().find_map(|conjunct| {
         let asked = equals_one_of(conjunct, field)?;
         if asked.iter().any(|value| reported.contains(value)) {
             return None;
@@ -68,14 +71,37 @@ fn never_warning(rule: &Rule, field: &str, reported: &[&str]) -> Option<Diagnost
     })
 }
 
-/// A warning that every event has to be looked at because of a rule.
-fn cost_warning(rule: &Rule) -> Diagnostic {
+/// A warning that nothing of what the sensor reports makes a rule true, at the part that is to blame, if it is one.
+fn never_true_warning(rule: &Rule) -> Diagnostic {
+    let never = |part: &Expr| {
+        let filters = ecs::ACTIONS.iter().map(|action| pushdown::derive_part(&rule.query, part, *action));
+        filters.into_iter().all(|filter| filter.is_some_and(|filter| filter.is_empty()))
+    };
+    let part = conjuncts(rule).iter().find(|part| never(part)).unwrap_or(rule.query.condition());
+    let message = "no event of the sensor makes this true: the rule never fires";
+    let help = "ask for what the sensor reports, or leave the rule out";
+    rule.diagnostic(Level::Warning, &eql::Error::new(message, part.span).with_help(help))
+}
+
+/// What all must hold.
+fn conjuncts(rule: &Rule) -> &[Expr] {
+    match &rule.query.condition().kind {
+        ExprKind::And(parts) => parts,
+        _ => std::slice::from_ref(rule.query.condition()),
+    }
+}
+
+/// A warning that every event of these actions has to be looked at because of a rule.
+fn cost_warning(rule: &Rule, actions: &[&str]) -> Diagnostic {
     let fields = rule.query.fields();
     let about_file = fields.iter().find(|(field, _)| field.name.starts_with("file."));
     let span = about_file.or(fields.first()).map_or(rule.query.category_span(), |(_, span)| *span);
-    let message =
-        "the kernel cannot tell which files this rule is about: it passes every creation and rename on";
-    let help = "ask for a `file.name`, or for a `file.path` with the whole name of a file or of a directory above it";
+    let message = format!(
+        "the kernel cannot tell which files this rule is about: it passes every {} on",
+        actions.join(" and every ")
+    );
+    let help = "ask for a `file.name` or `file.extension`, or for a `file.path` with the whole name of a directory, or of \
+                a file or its end behind the last wildcard";
     rule.diagnostic(Level::Warning, &eql::Error::new(message, span).with_help(help))
 }
 

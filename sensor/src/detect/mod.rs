@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use self::exception::CompiledException;
 pub use self::exception::Exception;
 use self::index::Index;
-use crate::ecs::{Candidate, Document, FieldTable};
+use crate::ecs::{self, Candidate, Document, FieldTable};
 use crate::event::Event;
-use crate::filter::Filter;
+use crate::filter::{Filter, Filters};
 use crate::rule::{Diagnostic, Level, Rule};
 
 /// `event.action`s that Elastic Defend does not send. A rule that does not name them was not written with them in mind,
@@ -146,22 +146,27 @@ impl Engine {
         self.exceptions.iter().map(|exception| &exception.exception)
     }
 
-    /// Which names the kernel has to look for, for all rules to see all events that they could match.
-    pub fn filter(&self) -> Filter {
-        let mut all = Filter::default();
+    /// What has to pass the kernel's filter for all rules to see all events that they could match.
+    pub fn filters(&self) -> Filters {
+        let mut all = Filters::default();
         for rule in 0..self.rules.len() {
-            all.extend(self.rule_filter(rule));
+            all.extend(self.rule_filters(rule));
         }
         all
     }
 
-    /// Which names the kernel has to look for because of one rule: none for one that never fires.
-    pub fn rule_filter(&self, rule: usize) -> Filter {
-        if check::never_fires(self.rule(rule)).is_some() {
-            return Filter::default();
+    /// What has to pass because of one rule: nothing for one that never fires.
+    pub fn rule_filters(&self, rule: usize) -> Filters {
+        let CompiledRule { rule, actions, .. } = &self.rules[rule];
+        let mut filters = Filters::default();
+        for &action in ecs::ACTIONS {
+            let name = ecs::action(action);
+            if actions.contains(&name) || !BEYOND_ELASTIC_DEFEND.contains(&name) {
+                let filter = pushdown::derive(&rule.query, action);
+                filters.add(action, filter.unwrap_or_else(Filter::everything));
+            }
         }
-        let everything = Filter { everything: true, ..Filter::default() };
-        pushdown::derive(self.rule(rule).query.condition()).unwrap_or(everything)
+        filters
     }
 
     /// The fields that rules and exceptions read.
@@ -275,10 +280,11 @@ impl Engine {
     /// What the authors of rules and exceptions should know: fields that are never filled, actions that never happen,
     /// paths that the kernel cannot look for, exceptions to rules that are not there.
     pub fn warnings(&self) -> Vec<Diagnostic> {
-        let rules =
-            self.rules.iter().enumerate().flat_map(|(index, rule)| {
-                check::rule_warnings(&rule.rule, self.rule_filter(index).everything)
-            });
+        let rules = self
+            .rules
+            .iter()
+            .enumerate()
+            .flat_map(|(index, rule)| check::rule_warnings(&rule.rule, &self.rule_filters(index)));
         let exceptions = self.exceptions.iter().flat_map(|exception| {
             let unknown = exception.exception.unknown_rules(self.rules());
             check::field_warnings(&exception.exception.query, &|error| {

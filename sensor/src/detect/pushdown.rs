@@ -1,165 +1,196 @@
 //! From a rule's query to the kernel's filter: names without which the rule cannot match.
 //!
-//! A condition gives a filter that passes whatever makes the condition true, or none if it does not depend on a name.
-//! Of an `and` the narrowest part suffices, of an `or` all parts are needed.
+//! A condition gives, for an action, a filter that passes whatever makes the condition true, or none if that can be
+//! anything. Of an `and` the narrowest part suffices, of an `or` all parts are needed, and a `not` exchanges the two. A
+//! part that reads only what is the same in all events of the action is asked once, here.
 
 use eql::ast::{Comparison, Literal};
-use eql::{Expr, ExprKind};
+use eql::{Expr, ExprKind, Fields, Query, Value};
 
+use crate::ecs;
+use crate::event::Action;
 use crate::filter::Filter;
 
-/// What a pattern is compared with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Path,
-    Name,
+/// A filter that passes every event of `action` that `query` is true for, or `None`: that can be any event.
+pub(super) fn derive(query: &Query, action: Action) -> Option<Filter> {
+    derive_part(query, query.condition(), action)
 }
 
-/// A filter that passes every event that `expr` is true for, or `None`: that can be any event.
-pub(super) fn derive(expr: &Expr) -> Option<Filter> {
-    match &expr.kind {
-        ExprKind::And(parts) => parts.iter().filter_map(derive).min_by_key(cost),
-        ExprKind::Or(parts) => parts.iter().map(derive).try_fold(Filter::default(), |mut all, part| {
-            all.extend(part?);
-            Some(all)
-        }),
-        ExprKind::Compare { operator: Comparison::Equal, left, right } => match (&left.kind, &right.kind) {
-            (_, ExprKind::Constant(Literal::String(text))) => texts(left, [text.as_str()], false),
-            (ExprKind::Constant(Literal::String(text)), _) => texts(right, [text.as_str()], false),
-            _ => None,
-        },
-        ExprKind::In { subject, negated: false, list, .. } => {
-            let list: Option<Vec<_>> = list
-                .iter()
-                .map(|constant| match &constant.value {
-                    Literal::String(text) => Some(text.as_str()),
-                    _ => None,
+/// The same for a part of a query's condition.
+pub(super) fn derive_part(query: &Query, part: &Expr, action: Action) -> Option<Filter> {
+    Scope { source: query.source(), action }.derive(part, true)
+}
+
+struct Scope<'q> {
+    source: &'q str,
+    action: Action,
+}
+
+impl Scope<'_> {
+    /// What has to pass for `expr` to have the truth that is `wanted`.
+    fn derive(&self, expr: &Expr, wanted: bool) -> Option<Filter> {
+        if let Some(truth) = self.constant(expr) {
+            return if truth == wanted { None } else { Some(Filter::default()) };
+        }
+        match &expr.kind {
+            ExprKind::Not(operand) => self.derive(operand, !wanted),
+            ExprKind::And(parts) if wanted => self.narrowest(parts, wanted),
+            ExprKind::Or(parts) if !wanted => self.narrowest(parts, wanted),
+            ExprKind::And(parts) | ExprKind::Or(parts) => {
+                parts.iter().try_fold(Filter::default(), |mut all, part| {
+                    all.extend(self.derive(part, wanted)?);
+                    Some(all)
                 })
-                .collect();
-            texts(subject, list?, false)
+            }
+            ExprKind::Compare { operator, left, right } => {
+                let equal = if wanted { Comparison::Equal } else { Comparison::NotEqual };
+                let (subject, text) = text_and_other(left, right)?;
+                (*operator == equal).then(|| names(subject, [vec![text]]))?
+            }
+            ExprKind::In { subject, negated, list, .. } if *negated != wanted => {
+                let texts = list.iter().map(|constant| text_of(&constant.value).map(|text| vec![text]));
+                names(subject, texts.collect::<Option<Vec<_>>>()?)
+            }
+            ExprKind::Match { subject, operator, patterns } if wanted && !operator.is_regex() => {
+                names(subject, patterns.iter().map(|pattern| pattern.text.split(['*', '?']).collect()))
+            }
+            ExprKind::Call { function, arguments, .. } if wanted => {
+                let [subject, Expr { kind: ExprKind::Constant(literal), .. }] = arguments.as_slice() else {
+                    return None;
+                };
+                match function.to_ascii_lowercase().as_str() {
+                    "startswith" => names(subject, [vec![text_of(literal)?, ""]]),
+                    "endswith" => names(subject, [vec!["", text_of(literal)?]]),
+                    _ => None,
+                }
+            }
+            _ => None,
         }
-        ExprKind::Match { subject, operator, patterns } if !operator.is_regex() => {
-            texts(subject, patterns.iter().map(|pattern| pattern.text.as_str()), true)
+    }
+
+    fn narrowest(&self, parts: &[Expr], wanted: bool) -> Option<Filter> {
+        parts.iter().filter_map(|part| self.derive(part, wanted)).min_by_key(cost)
+    }
+
+    /// The truth of an expression that has the same for all events of the action.
+    fn constant(&self, expr: &Expr) -> Option<bool> {
+        let mut same = true;
+        expr.for_each_field(&mut |field, _| same &= ecs::constant(self.action, &field.name).is_some());
+        if !same {
+            return None;
         }
+        let mut fields = Fields::default();
+        let program = Query::parse_condition(expr.span.of(self.source)).ok()?.compile(&mut fields).ok()?;
+        let values = fields.iter().map(|(_, name)| ecs::constant(self.action, name));
+        Some(program.matches(&Constants(values.map(Option::unwrap_or_default).collect())))
+    }
+}
+
+struct Constants(Vec<Value<'static>>);
+
+impl eql::Document for Constants {
+    fn field(&self, id: eql::FieldId) -> Value<'_> {
+        self.0.get(id.index()).copied().unwrap_or_default()
+    }
+}
+
+/// A rough measure of how much passes, and of what it takes to find out. Few files have one certain name.
+fn cost(filter: &Filter) -> usize {
+    filter.entries.len() + 64 * (filter.beginnings.len() + filter.ends.len()) + 128 * filter.directories.len()
+}
+
+fn text_and_other<'e>(left: &'e Expr, right: &'e Expr) -> Option<(&'e Expr, &'e str)> {
+    match (&left.kind, &right.kind) {
+        (_, ExprKind::Constant(literal)) => Some((left, text_of(literal)?)),
+        (ExprKind::Constant(literal), _) => Some((right, text_of(literal)?)),
         _ => None,
     }
 }
 
-/// Names of directories are looked for at every level, so they cost more.
-fn cost(filter: &Filter) -> usize {
-    filter.entries.len() + 8 * filter.directories.len()
+fn text_of(literal: &Literal) -> Option<&str> {
+    match literal {
+        Literal::String(text) => Some(text),
+        _ => None,
+    }
 }
 
-fn texts<'t>(subject: &Expr, texts: impl IntoIterator<Item = &'t str>, wildcards: bool) -> Option<Filter> {
+/// What `subject` can be if it is one of `texts`. Each is what stands between wildcards: the first piece begins the
+/// value, the last one ends it, a single one is all of it.
+fn names<'t>(subject: &Expr, texts: impl IntoIterator<Item = Vec<&'t str>>) -> Option<Filter> {
     let ExprKind::Field(field) = &subject.kind else { return None };
-    let (subject, original) = match field.name.as_str() {
-        "file.path" => (Subject::Path, false),
-        "file.name" => (Subject::Name, false),
-        "file.Ext.original.path" => (Subject::Path, true),
-        "file.Ext.original.name" => (Subject::Name, true),
+    let part = field.name.strip_prefix("file.")?;
+    let of_original = part.strip_prefix("Ext.original.");
+    let add = match of_original.unwrap_or(part) {
+        "path" => add_path,
+        "name" => add_name,
+        "extension" => add_extension,
         _ => return None,
     };
-    let mut filter = Filter { original, ..Filter::default() };
-    for text in texts {
-        add(&mut filter, text, subject, wildcards)?;
+    let mut filter = Filter { original: of_original.is_some(), ..Filter::default() };
+    for pieces in texts {
+        // Stands for bytes that are not UTF-8, and those are what the kernel sees.
+        if pieces.iter().any(|piece| piece.contains(char::REPLACEMENT_CHARACTER)) {
+            return None;
+        }
+        add(&mut filter, &pieces)?;
     }
     Some(filter)
 }
 
-/// Adds the name that a text or pattern cannot do without.
-fn add(filter: &mut Filter, text: &str, subject: Subject, wildcards: bool) -> Option<()> {
-    let is_literal = |part: &str| !wildcards || !part.contains(['*', '?']);
-    // Stands for bytes that are not UTF-8, and those are what the kernel sees.
-    if text.contains(char::REPLACEMENT_CHARACTER) {
-        return None;
-    }
-    let mut parts: Vec<_> = match subject {
-        Subject::Path => text.split('/').collect(),
-        Subject::Name => vec![text],
-    };
-    let last = parts.pop().unwrap_or_default();
-    if is_literal(last) {
+fn add_path(filter: &mut Filter, pieces: &[&str]) -> Option<()> {
+    let last = pieces.last()?;
+    let (_, end) = last.rsplit_once('/').unwrap_or(("", last));
+    if pieces.len() == 1 || end.len() < last.len() {
         // No file has an empty name: what asks for one never matches.
-        if !last.is_empty() {
-            filter.entries.insert(last.as_bytes().to_vec());
+        if !end.is_empty() {
+            filter.entries.insert(end.into());
         }
         return Some(());
     }
-    // Between two slashes there is the whole name of a directory. The first part has none before it.
-    let directory = parts.into_iter().skip(1).filter(|part| !part.is_empty() && is_literal(part));
-    filter.directories.insert(directory.max_by_key(|part| part.len())?.as_bytes().to_vec());
+    // Between two slashes there is the whole name of a directory.
+    let directories = pieces.iter().flat_map(|piece| {
+        let within = piece.split_once('/').and_then(|(_, rest)| rest.rsplit_once('/'));
+        within.into_iter().flat_map(|(names, _)| names.split('/')).filter(|name| !name.is_empty())
+    });
+    match directories.max_by_key(|name| name.len()) {
+        Some(directory) if directory.len() > end.len() => filter.directories.insert(directory.into()),
+        _ if end.is_empty() => return None,
+        _ => filter.ends.insert(end.into()),
+    };
+    Some(())
+}
+
+fn add_name(filter: &mut Filter, pieces: &[&str]) -> Option<()> {
+    match pieces {
+        // As above.
+        [""] => {}
+        [name] => {
+            filter.entries.insert((*name).into());
+        }
+        [beginning, .., end] if beginning.len() > end.len() => {
+            filter.beginnings.insert((*beginning).into());
+        }
+        [.., end] if !end.is_empty() => {
+            filter.ends.insert((*end).into());
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn add_extension(filter: &mut Filter, pieces: &[&str]) -> Option<()> {
+    match pieces {
+        [""] => {}
+        [extension] => {
+            filter.ends.insert(format!(".{extension}").into());
+        }
+        [.., end] if !end.is_empty() => {
+            filter.ends.insert((*end).into());
+        }
+        _ => return None,
+    }
     Some(())
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn filter(condition: &str) -> Option<Filter> {
-        derive(eql::Query::parse_condition(condition).unwrap().condition())
-    }
-
-    fn names(names: &[&str]) -> std::collections::BTreeSet<Vec<u8>> {
-        names.iter().map(|name| name.as_bytes().to_vec()).collect()
-    }
-
-    #[test]
-    fn a_path_asks_for_its_last_name_and_a_pattern_for_a_directory() {
-        let filter =
-            filter(r#"file.path : ("/etc/ld.so.preload", "/etc/ld.so.conf.d/*", "*/x/b*")"#).unwrap();
-        assert_eq!(filter.entries, names(&["ld.so.preload"]));
-        assert_eq!(filter.directories, names(&["ld.so.conf.d", "x"]));
-        assert!(!filter.original && !filter.everything);
-    }
-
-    #[test]
-    fn the_narrowest_part_of_an_and_is_enough_and_an_or_needs_all() {
-        let both = filter(r#"file.path : "/etc/*" and file.name in ("a", "b")"#).unwrap();
-        assert_eq!((both.entries, both.directories), (names(&["a", "b"]), names(&[])));
-        let either = filter(r#"file.path == "/etc/x*" or file.Ext.original.name == "b""#).unwrap();
-        assert_eq!(either.entries, names(&["b", "x*"]));
-        assert!(either.original);
-    }
-
-    #[test]
-    fn what_does_not_name_a_name_cannot_be_pushed_down() {
-        for condition in [
-            r#"process.name == "x""#,
-            r#"file.path : "*.so""#,
-            r#"file.path regex "/etc/.*""#,
-            r#"not file.path == "/a""#,
-            r#"file.path != "/a""#,
-            r#"file.path == "/a" or process.name == "x""#,
-        ] {
-            assert_eq!(filter(condition), None, "{condition}");
-        }
-    }
-
-    struct OnePath<'p>(&'p str, eql::FieldId);
-
-    impl eql::Document for OnePath<'_> {
-        fn field(&self, id: eql::FieldId) -> eql::Value<'_> {
-            if id == self.1 { eql::Value::String(self.0) } else { eql::Value::Missing }
-        }
-    }
-
-    proptest! {
-        /// Never dismisses what a rule matches.
-        #[test]
-        fn the_filter_passes_whatever_matches(
-            patterns in proptest::collection::vec("(/?[abB*?.]{0,3}){1,4}", 1..4),
-            path in "(/[abAB.]{1,3}){1,5}",
-            operator in prop::sample::select(vec![":", "like", "in", "in~"]),
-        ) {
-            let list = patterns.iter().map(|pattern| format!("{pattern:?}")).collect::<Vec<_>>().join(", ");
-            let query = eql::Query::parse_condition(&format!("file.path {operator} ({list})")).unwrap();
-            let mut fields = eql::Fields::default();
-            let field = fields.intern("file.path");
-            let matches = query.compile(&mut fields).unwrap().matches(&OnePath(&path, field));
-            let passes = derive(query.condition()).is_none_or(|filter| filter.passes(path.as_bytes()));
-            prop_assert!(passes || !matches, "{patterns:?} matches {path}, the filter dismisses it");
-        }
-    }
-}
+mod tests;

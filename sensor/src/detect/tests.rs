@@ -2,7 +2,8 @@ use eql::{FieldId, Fields, Value};
 use jiff::Timestamp;
 
 use super::{Detection, Engine, Exception, Exclusion, Verdict};
-use crate::event::{Event, Executable, Outcome, View};
+use crate::event::{Action, Event, Executable, Outcome, View};
+use crate::filter::tests::kernel_passes;
 use crate::rule::{Embedded, Parsed, Rule, RuleSet};
 use crate::testing::{event, executable, path, rename};
 
@@ -306,12 +307,39 @@ impl eql::Document for Bound<'_> {
 
 #[test]
 fn the_kernel_looks_for_what_rules_cannot_do_without() {
-    let filter = seed().filter();
-    assert!(filter.passes(b"/etc/LD.SO.PRELOAD") && filter.passes(b"/etc/ld.so.conf.d/x"));
-    assert!(!filter.passes(b"/etc/passwd") && !filter.everything);
-    assert!(engine(r#"file where process.name == "x""#).filter().everything);
+    let filters = seed().filters();
+    for action in [Action::Creation, Action::Rename] {
+        let passes = |path: &[u8]| kernel_passes(&filters, action, path);
+        assert!(passes(b"/etc/LD.SO.PRELOAD") && passes(b"/etc/ld.so.conf.d/x"));
+        assert!(!passes(b"/etc/passwd"));
+    }
     // What never fires costs nothing.
     let dead = rule(r#"file where event.type == "deletion" and process.name == "x""#);
     let with_dead = Engine::new(vec![RuleSet::builtin().rules.remove(0), dead], Vec::new()).unwrap();
-    assert_eq!(with_dead.filter(), filter);
+    assert_eq!(with_dead.filters(), filters);
+}
+
+/// What a rule is not about is not hooked, and what it cannot tell passes only where it is about it.
+#[test]
+fn the_kernel_looks_only_at_actions_that_rules_are_about() {
+    let actions = |query: &str| engine(query).filters().actions().collect::<Vec<_>>();
+    assert_eq!(actions(r#"file where event.action == "rename" and file.name == "x""#), [Action::Rename]);
+    assert_eq!(actions(r#"file where event.type == "creation" and process.name == "x""#), [Action::Creation]);
+    assert_eq!(actions(r#"file where event.type != "deletion" and file.name == "x""#).len(), 2);
+    assert_eq!(actions(r#"file where event.type == "deletion""#), []);
+    let unknown = rule(r#"file where event.action == "creation" and process.name == "x""#);
+    let filters =
+        Engine::new(vec![unknown, RuleSet::builtin().rules.remove(0)], Vec::new()).unwrap().filters();
+    assert!(kernel_passes(&filters, Action::Creation, b"/etc/passwd"));
+    assert!(!kernel_passes(&filters, Action::Rename, b"/etc/passwd"));
+}
+
+#[test]
+fn a_rule_that_never_fires_is_told_where_it_fails() {
+    let warnings = |query: &str| engine(query).warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let [warning] = &warnings(r#"file where file.name == "x" and host.os.type == "windows""#)[..] else {
+        panic!("one warning");
+    };
+    insta::assert_snapshot!(warning);
+    assert_eq!(warnings(r#"file where file.name == "x" and host.os.type == "linux""#), [""; 0]);
 }

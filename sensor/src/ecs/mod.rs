@@ -82,13 +82,11 @@ impl<'e> Document<'e> {
     pub fn get(&self, field: Field) -> Value<'_> {
         let event = self.event;
         let host = &*event.host;
+        if let Some(value) = constant_field(event.action, field) {
+            return value;
+        }
         match field {
             Field::Timestamp | Field::EventCreated => self.text(field, || event.time.to_string()),
-            Field::Message => Value::String("ldsentry file event"),
-            Field::EventKind => Value::String("event"),
-            Field::EventCategory => Value::Array(&["file"]),
-            Field::EventType => Value::Array(event_type(event.action)),
-            Field::EventAction => Value::String(action(event.action)),
             Field::EventOutcome => Value::String(match event.outcome {
                 Outcome::Success => "success",
                 Outcome::Failure => "failure",
@@ -96,8 +94,6 @@ impl<'e> Document<'e> {
             }),
             Field::EventId => self.text(field, || event.id.to_string()),
             Field::EventSequence => integer(event.id.sequence),
-            Field::EventModule | Field::EventProvider | Field::AgentType => Value::String("ldsentry"),
-            Field::EventDataset | Field::DataStreamDataset => Value::String(DATASET),
             Field::UserId => {
                 Value::String(self.user_id.get_or_init(|| Decimal::new(event.process.user.id)).as_str())
             }
@@ -110,18 +106,13 @@ impl<'e> Document<'e> {
             Field::HostBootId => known(&host.boot_id),
             Field::HostName | Field::HostHostname => known(&host.hostname),
             Field::HostArchitecture => known(&host.architecture),
-            Field::HostOsType => Value::String("linux"),
             Field::HostOsKernel => known(&host.kernel),
             Field::HostOsPlatform => optional(host.os_platform.as_deref()),
             Field::HostOsFamily => optional(host.os_family.as_deref()),
             Field::HostOsName | Field::HostOsVariant => optional(host.os_name.as_deref()),
             Field::HostOsVersion => optional(host.os_version.as_deref()),
             Field::HostOsFull => optional(host.os_full.as_deref()),
-            Field::AgentVersion => Value::String(env!("CARGO_PKG_VERSION")),
             Field::AgentId => self.text(field, || identity(&["agent", &host.id])),
-            Field::EcsVersion => Value::String(ECS_VERSION),
-            Field::DataStreamType => Value::String("logs"),
-            Field::DataStreamNamespace => Value::String("default"),
             _ => self.file(field).unwrap_or_else(|| self.process(field)),
         }
     }
@@ -207,6 +198,29 @@ impl eql::Document for Document<'_> {
 
 /// The actions that the sensor reports.
 pub const ACTIONS: &[Action] = &[Action::Creation, Action::Rename];
+
+/// The value of a field that has the same in all events of an action: `Missing` of one that is never filled.
+pub fn constant(action: Action, field: &str) -> Option<Value<'static>> {
+    Field::from_name(field).map_or(Some(Value::Missing), |field| constant_field(action, field))
+}
+
+fn constant_field(action: Action, field: Field) -> Option<Value<'static>> {
+    Some(match field {
+        Field::Message => Value::String("ldsentry file event"),
+        Field::EventKind => Value::String("event"),
+        Field::EventCategory => Value::Array(&["file"]),
+        Field::EventType => Value::Array(event_type(action)),
+        Field::EventAction => Value::String(self::action(action)),
+        Field::EventModule | Field::EventProvider | Field::AgentType => Value::String("ldsentry"),
+        Field::EventDataset | Field::DataStreamDataset => Value::String(DATASET),
+        Field::HostOsType => Value::String("linux"),
+        Field::AgentVersion => Value::String(env!("CARGO_PKG_VERSION")),
+        Field::EcsVersion => Value::String(ECS_VERSION),
+        Field::DataStreamType => Value::String("logs"),
+        Field::DataStreamNamespace => Value::String("default"),
+        _ => return None,
+    })
+}
 
 /// `event.action`.
 pub fn action(action: Action) -> &'static str {

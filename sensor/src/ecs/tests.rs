@@ -27,6 +27,24 @@ fn a_rename_says_where_the_file_was() {
     assert_eq!(document["file"]["Ext"]["original"]["extension"], "dpkg-new");
 }
 
+/// Rules are decided on these before there is an event.
+#[test]
+fn what_is_called_constant_is_the_same_in_all_events() {
+    for event in [event(), rename("/tmp/x", "/etc/ld.so.conf")] {
+        let table = FieldTable::default();
+        let document = Document::new(&event, &table, Candidate::default()).to_json();
+        for field in ["event.action", "event.type", "event.category", "host.os.type", "data_stream.dataset"] {
+            let constant = super::json(super::constant(event.action, field).unwrap());
+            let (object, member) = field.rsplit_once('.').unwrap();
+            let object = format!("/{}", object.replace('.', "/"));
+            let object = serde_json::Value::from(document.clone()).pointer(&object).cloned().unwrap();
+            assert_eq!(constant.as_ref(), object.get(member), "{field}");
+        }
+        assert!(super::constant(event.action, "file.path").is_none());
+        assert!(matches!(super::constant(event.action, "never.filled"), Some(Value::Missing)));
+    }
+}
+
 /// Absent, not empty: rules test `file.extension` and `process.executable` for being there.
 #[test]
 fn what_is_not_known_is_absent() {

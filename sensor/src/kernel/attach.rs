@@ -12,6 +12,7 @@ use zerocopy::IntoBytes as _;
 use super::offsets::{self, KERNEL_BTF};
 use super::ring::Ring;
 use super::{Kernel, KernelError, Options, self_test};
+use crate::event::Action;
 
 /// The programs, as sensor-ebpf builds them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
@@ -65,53 +66,73 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
         .map_max_entries("EVENTS", options.ring_bytes);
     let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
     let ring = Ring::take(&mut ebpf)?;
-    match mode {
-        AttachMode::Fentry => attach_fentry(&mut ebpf)?,
-        AttachMode::Kprobe => attach_kprobe(&mut ebpf)?,
-    }
-    let mut kernel = Kernel { ebpf, mode, generation: 0, current: Vec::new() };
+    attach(&mut ebpf, mode, &options.actions)?;
+    let mut kernel = Kernel { ebpf, mode, generation: 0, names: [Vec::new(), Vec::new()] };
     let mut ring = ring;
-    self_test::run(&mut kernel, &mut ring)?;
+    self_test::run(&mut kernel, &mut ring, &options.actions)?;
     Ok((kernel, ring))
 }
 
-/// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
-fn attach_fentry(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    let refused =
-        |function, reason: String| KernelError::Program { mode: AttachMode::Fentry, function, reason };
-    let btf = Btf::parse_file(KERNEL_BTF, Endianness::default())
-        .map_err(|error| refused("vfs_rename", format!("no usable BTF in {KERNEL_BTF}: {error}")))?;
-    let function = "vfs_rename";
-    let program: &mut FExit = program(ebpf, "renamed");
-    program.load(function, &btf).map_err(|error| refused(function, describe(&error)))?;
-    program.attach().map_err(|error| refused(function, describe(&error)))?;
-    for (name, function) in [
-        ("inode_made", "security_inode_init_security"),
-        ("inode_rename", "security_inode_rename"),
-        ("inode_create", "security_inode_create"),
-    ] {
-        let program: &mut FEntry = self::program(ebpf, name);
-        program.load(function, &btf).map_err(|error| refused(function, describe(&error)))?;
-        program.attach().map_err(|error| refused(function, describe(&error)))?;
-    }
-    Ok(())
+/// A program that an action needs.
+struct Hook {
+    action: Action,
+    /// Its name with fentry and fexit; with kprobes, [`Hook::kprobe`] is its name.
+    program: &'static str,
+    function: &'static str,
+    at_end: bool,
 }
 
-fn attach_kprobe(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    for (name, function) in [
-        ("renamed_kretprobe", "vfs_rename"),
-        ("inode_made_kprobe", "security_inode_init_security"),
-        ("inode_rename_kprobe", "security_inode_rename"),
-        ("inode_create_kprobe", "security_inode_create"),
-    ] {
-        let refused = |error: ProgramError| KernelError::Program {
-            mode: AttachMode::Kprobe,
-            function,
-            reason: describe(&error),
-        };
-        let program: &mut KProbe = program(ebpf, name);
-        program.load().map_err(refused)?;
-        program.attach(function, 0).map_err(refused)?;
+/// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
+#[rustfmt::skip]
+const HOOKS: [Hook; 4] = [
+    Hook { action: Action::Rename, program: "renamed", function: "vfs_rename", at_end: true },
+    Hook { action: Action::Creation, program: "inode_made", function: "security_inode_init_security", at_end: false },
+    Hook { action: Action::Rename, program: "inode_rename", function: "security_inode_rename", at_end: false },
+    Hook { action: Action::Creation, program: "inode_create", function: "security_inode_create", at_end: false },
+];
+
+impl Hook {
+    fn kprobe(&self) -> String {
+        format!("{}_{}", self.program, if self.at_end { "kretprobe" } else { "kprobe" })
+    }
+
+    fn attach(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<(), ProgramError> {
+        match btf {
+            Some(btf) if self.at_end => {
+                let program: &mut FExit = program(ebpf, self.program);
+                program.load(self.function, btf)?;
+                program.attach()?;
+            }
+            Some(btf) => {
+                let program: &mut FEntry = program(ebpf, self.program);
+                program.load(self.function, btf)?;
+                program.attach()?;
+            }
+            None => {
+                let program: &mut KProbe = program(ebpf, &self.kprobe());
+                program.load()?;
+                program.attach(self.function, 0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Attaches what `actions` need and nothing else.
+fn attach(ebpf: &mut Ebpf, mode: AttachMode, actions: &[Action]) -> Result<(), KernelError> {
+    let refused = |function, reason: String| KernelError::Program { mode, function, reason };
+    let hooks = || HOOKS.iter().filter(|hook| actions.contains(&hook.action));
+    let Some(first) = hooks().next() else { return Ok(()) };
+    let btf = match mode {
+        AttachMode::Kprobe => None,
+        AttachMode::Fentry => {
+            Some(Btf::parse_file(KERNEL_BTF, Endianness::default()).map_err(|error| {
+                refused(first.function, format!("no usable BTF in {KERNEL_BTF}: {error}"))
+            })?)
+        }
+    };
+    for hook in hooks() {
+        hook.attach(ebpf, btf.as_ref()).map_err(|error| refused(hook.function, describe(&error)))?;
     }
     Ok(())
 }

@@ -9,14 +9,15 @@ mod self_test;
 use std::path::PathBuf;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use sensor_common::filter::{Key, Lengths};
 
 pub use self::attach::{AttachMode, open};
 pub use self::counters::KernelCounters;
 pub use self::offsets::OffsetError;
 pub use self::ring::Ring;
-use crate::filter::Filter;
+use crate::event::Action;
+use crate::filter::Filters;
 
 /// How to attach.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Options {
     pub btf: Option<PathBuf>,
     /// Size of the ring.
     pub ring_bytes: u32,
+    /// What has to be seen; the hooks of other actions are not attached.
+    pub actions: Vec<Action>,
 }
 
 /// Why the kernel cannot be watched.
@@ -70,7 +73,7 @@ pub enum KernelError {
         /// What was being done.
         doing: &'static str,
         /// What the kernel said.
-        source: aya::maps::MapError,
+        source: MapError,
     },
     /// The ring cannot be waited for.
     #[error("cannot wait for the ring buffer: {0}")]
@@ -82,8 +85,10 @@ pub struct Kernel {
     /// Holds the programs and their links.
     ebpf: Ebpf,
     mode: AttachMode,
+    /// The filter's generation that is in force.
     generation: u32,
-    current: Vec<Key>,
+    /// The names in the kernel of even generations, and of odd ones.
+    names: [Vec<Key>; 2],
 }
 
 impl Kernel {
@@ -92,26 +97,29 @@ impl Kernel {
         self.mode
     }
 
-    /// Puts a filter in force in one step.
-    pub fn set_filter(&mut self, filter: &Filter) -> Result<(), KernelError> {
+    /// Puts filters in force in one step. The actions that they are about must have been asked for at [`open`].
+    ///
+    /// The generation before stays as it is: a program that has begun with it ends with it.
+    pub fn set_filters(&mut self, filters: &Filters) -> Result<(), KernelError> {
         let generation = self.generation.wrapping_add(1);
-        let map_error = |source| KernelError::Map { doing: "change the kernel's filter", source };
-        let keys: Vec<Key> = filter.keys(generation).collect();
-        {
-            let mut names = self.names()?;
-            for key in &keys {
-                names.insert(bytes::<16>(key), 0_u8, 0).map_err(map_error)?;
-            }
-        }
-        let mut lengths: Array<&mut MapData, [u8; size_of::<Lengths>()]> =
-            self.map("LENGTHS").try_into().map_err(map_error)?;
-        lengths.set(0, bytes(&filter.lengths(generation)), 0).map_err(map_error)?;
-        let old = std::mem::replace(&mut self.current, keys);
-        let mut names = self.names()?;
+        let spare = generation as usize & 1;
+        let old = std::mem::take(&mut self.names[spare]);
+        let mut names: HashMap<&mut MapData, [u8; size_of::<Key>()], u32> = self.map("NAMES")?;
         for key in &old {
             // What cannot be removed is of an old generation and never asked for again.
-            let _ = names.remove(&bytes::<16>(key));
+            let _ = names.remove(&bytes(key));
         }
+        let new = filters.names(generation);
+        for (key, actions) in &new {
+            names.insert(bytes(key), actions, 0).map_err(cannot_change)?;
+        }
+        let mut lengths: Array<&mut MapData, [u8; size_of::<Lengths>()]> = self.map("LENGTHS")?;
+        for (slot, value) in filters.lengths(generation) {
+            lengths.set(slot, bytes(&value), 0).map_err(cannot_change)?;
+        }
+        let mut in_force: Array<&mut MapData, u32> = self.map("GENERATION")?;
+        in_force.set(0, generation, 0).map_err(cannot_change)?;
+        self.names[spare] = new.into_keys().collect();
         self.generation = generation;
         Ok(())
     }
@@ -126,18 +134,21 @@ impl Kernel {
         counters::count(&self.ebpf, sensor_common::counters::OUTCOMES_LOST)
     }
 
-    fn names(&mut self) -> Result<HashMap<&mut MapData, [u8; 16], u8>, KernelError> {
-        let source = |source| KernelError::Map { doing: "change the kernel's filter", source };
-        self.map("NAMES").try_into().map_err(source)
-    }
-
-    fn map(&mut self, name: &'static str) -> &mut aya::maps::Map {
+    fn map<'k, M>(&'k mut self, name: &'static str) -> Result<M, KernelError>
+    where
+        M: TryFrom<&'k mut aya::maps::Map, Error = MapError>,
+    {
         #[expect(
             clippy::expect_used,
             reason = "the object is embedded, and every test of the lab would fail"
         )]
-        self.ebpf.map_mut(name).expect("the embedded object has this map")
+        let map = self.ebpf.map_mut(name).expect("the embedded object has this map");
+        map.try_into().map_err(cannot_change)
     }
+}
+
+fn cannot_change(source: MapError) -> KernelError {
+    KernelError::Map { doing: "change the kernel's filter", source }
 }
 
 fn bytes<const N: usize>(value: &(impl zerocopy::IntoBytes + zerocopy::Immutable)) -> [u8; N] {

@@ -1,6 +1,7 @@
 //! Whether the programs run: they can be loaded and attached and stay silent all the same. The daemon creates and
-//! renames a file of its own and must see both.
+//! renames a file of its own and must see what it is attached for.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,43 +14,56 @@ use zerocopy::FromBytes as _;
 
 use super::ring::Ring;
 use super::{Kernel, KernelError};
-use crate::filter::Filter;
+use crate::event::Action;
+use crate::filter::{Filter, Filters};
 
 /// Where a file can be made: what is there on every host, the tidiest first.
 const DIRECTORIES: [&str; 4] = ["/run", "/dev/shm", "/tmp", "/var/tmp"];
 /// Emulated kernels are slow; where the programs run this ends at once.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring) -> Result<(), KernelError> {
+pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring, actions: &[Action]) -> Result<(), KernelError> {
+    if actions.is_empty() {
+        return Ok(());
+    }
     let name = format!(".ldsentry-self-test-{}", std::process::id());
     let renamed = format!("{name}.1");
-    kernel.set_filter(&Filter {
-        entries: [&name, &renamed].map(|name| name.clone().into_bytes()).into(),
-        ..Filter::default()
-    })?;
+    let entries: BTreeSet<_> = [&name, &renamed].map(|name| name.clone().into_bytes()).into();
+    let mut filters = Filters::default();
+    for action in actions {
+        filters.add(*action, Filter { entries: entries.clone(), ..Filter::default() });
+    }
+    kernel.set_filters(&filters)?;
     let directory = create_and_rename(&name, &renamed)?;
     let mut others = Vec::new();
-    let (mut created, mut moved) = (false, false);
+    let mut unseen = actions.to_vec();
     let deadline = Instant::now() + DEADLINE;
-    while !(created && moved) && Instant::now() < deadline && ring.wait(100) {
+    while !unseen.is_empty() && Instant::now() < deadline && ring.wait(100) {
         while let Some(record) = ring.next(Bytes::copy_from_slice) {
             let header = Header::read_from_prefix(&record).ok().map(|(header, _)| header);
             let own = header.is_some_and(|header| (header.pid_tgid >> 32) as u32 == std::process::id());
             match header {
-                Some(header) if own && header.kind == KIND_CREATE => created = true,
-                Some(header) if own && header.kind == KIND_RENAME => moved = true,
-                Some(_) if own => {}
+                Some(header) if own => unseen.retain(|action| kind(*action) != header.kind),
                 _ => others.push(record),
             }
         }
     }
     ring.put_back(others);
-    let silent =
-        |operation| Err(KernelError::Silent { mode: kernel.mode, operation, directory: directory.clone() });
-    match (created, moved) {
-        (true, true) => Ok(()),
-        (false, _) => silent("created"),
-        (true, false) => silent("renamed"),
+    match unseen.first() {
+        None => Ok(()),
+        Some(Action::Creation) => Err(silent(kernel, "created", directory)),
+        Some(Action::Rename) => Err(silent(kernel, "renamed", directory)),
+    }
+}
+
+fn silent(kernel: &Kernel, operation: &'static str, directory: PathBuf) -> KernelError {
+    KernelError::Silent { mode: kernel.mode, operation, directory }
+}
+
+fn kind(action: Action) -> u8 {
+    match action {
+        Action::Creation => KIND_CREATE,
+        Action::Rename => KIND_RENAME,
     }
 }
 
