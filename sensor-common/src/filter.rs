@@ -139,21 +139,25 @@ fn entry_passes(filter: &impl Filter, name: &impl Name) -> bool {
     false
 }
 
-/// Whether a directory, or one above it, is looked for.
 #[inline(always)]
-pub fn directories_pass<D: Directory>(filter: &impl Filter, mut directory: D) -> bool {
-    let lengths = filter.lengths();
-    if lengths.directory == 0 {
+fn directories_pass<D: Directory>(filter: &impl Filter, mut directory: D) -> bool {
+    if filter.lengths().directory == 0 {
         return false;
     }
     for _ in 0..MAX_DEPTH {
-        if lengths.directory & length_bit(directory.length()) != 0 && knows(filter, &directory, DIRECTORY) {
+        if directory_passes(filter, &directory) {
             return true;
         }
         let Some(parent) = directory.parent() else { return false };
         directory = parent;
     }
     true
+}
+
+/// Whether a directory is looked for.
+#[inline(always)]
+pub fn directory_passes(filter: &impl Filter, directory: &impl Name) -> bool {
+    filter.lengths().directory & length_bit(directory.length()) != 0 && knows(filter, directory, DIRECTORY)
 }
 
 #[inline(always)]

@@ -4,9 +4,13 @@ use core::marker::PhantomData;
 
 use sensor_common::filter::{self, COMPARED, Directory, Filter, Key, Lengths, Name, slot};
 
-use crate::kernel::Dentry;
+use crate::kernel::{Dentry, Mount, SuperBlock};
 use crate::maps::{GENERATION, LENGTHS, NAMES};
-use crate::read::{Read, probe};
+use crate::mounts::Mounts;
+use crate::read::{Probed, Read, probe};
+
+/// Mounts of a file system that are looked at; where there are more, everything passes.
+const MAX_MOUNTS: u32 = 128;
 
 /// Whether a name in a directory has to be looked at when this action is done to it. `text` is called only if the length is
 /// one to look at.
@@ -14,12 +18,57 @@ use crate::read::{Read, probe};
 pub fn passes<R: Read>(action: u32, length: u32, text: impl Fn() -> *const u8, parent: Dentry) -> bool {
     let Some(filter) = InForce::of(action) else { return true };
     filter::passes(&filter, &Text { length, text }, Above::<R>(parent, PhantomData))
+        || (filter.lengths.directory != 0
+            && any_mount_passes(filter.generation, action, parent.super_block::<Probed>().0 as u64) != 0)
 }
 
 /// Whether a rename is looked at also for its old name.
 #[inline(always)]
 pub fn wants_original() -> bool {
     InForce::of(filter::RENAME).is_none_or(|filter| filter.lengths.original != 0)
+}
+
+/// Not 0 if a directory is looked for that is above one of a file system's mounts, whichever was used: the file has a path
+/// through each of them. A global function: see `path::walk`.
+#[unsafe(no_mangle)]
+extern "C" fn any_mount_passes(generation: u32, action: u32, sb: u64) -> u64 {
+    let mut mounts = Mounts::of(SuperBlock(sb as *const u8));
+    for _ in 0..MAX_MOUNTS {
+        let Some(mount) = mounts.next() else { return 0 };
+        if mount_passes(generation, action, mount.0 as u64) != 0 {
+            return 1;
+        }
+    }
+    1
+}
+
+/// Not 0 if a directory is looked for that is above a mount. A global function: see `path::walk`.
+///
+/// It goes up to the root of the file system that holds the mount point, also where a part of that is mounted: a name
+/// too many is better than one too few.
+#[unsafe(no_mangle)]
+extern "C" fn mount_passes(generation: u32, action: u32, mount: u64) -> u64 {
+    let Some(filter) = InForce::at(generation, action) else { return 1 };
+    let mut mount = Mount(mount as *const u8);
+    let mut directory = Above::<Probed>(Dentry(core::ptr::null()), PhantomData);
+    for _ in 0..filter::MAX_DEPTH {
+        let within = if directory.0.is_null() { None } else { directory.parent() };
+        directory = if let Some(parent) = within {
+            parent
+        } else {
+            let above = mount.parent::<Probed>();
+            if above == mount || above.is_null() {
+                return 0;
+            }
+            let mountpoint = mount.mountpoint::<Probed>();
+            mount = above;
+            Above(mountpoint, PhantomData)
+        };
+        if filter::directory_passes(&filter, &directory) {
+            return 1;
+        }
+    }
+    1
 }
 
 struct InForce {
@@ -31,7 +80,11 @@ struct InForce {
 impl InForce {
     #[inline(always)]
     fn of(action: u32) -> Option<Self> {
-        let generation = *GENERATION.get(0)?;
+        Self::at(*GENERATION.get(0)?, action)
+    }
+
+    #[inline(always)]
+    fn at(generation: u32, action: u32) -> Option<Self> {
         Some(Self { lengths: LENGTHS.get(slot(generation, action))?, generation, action })
     }
 }

@@ -4,7 +4,7 @@
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{FLAG_MORE_MOUNTS, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS};
 
-use crate::kernel::{Dentry, Mount, MountNamespace};
+use crate::kernel::{Dentry, Mount, MountNamespace, SuperBlock};
 use crate::read::{Probed, Read as _, host_mount_namespace, offset, probe};
 use crate::record::{MAX_MOUNTS, Record, forget};
 
@@ -41,26 +41,13 @@ pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
     }
     let sb = entry.super_block::<Probed>();
     let root = sb.root::<Probed>();
-    let head = sb.0.wrapping_add(offset!(sb_mounts) as usize);
-    let mut link = sb.first_mount::<Probed>();
+    let mut mounts = Mounts::of(sb);
     // One view from another namespace is enough, and none where the mount is known.
     let mut others = u32::from(!exact.is_null());
     for _ in 0..MAX_LIST {
         found = forget(record.scratch, found) & 7;
         others = forget(record.scratch, others) & 1;
-        if link == head || link.is_null() {
-            return u64::from(found);
-        }
-        // A list through the mounts until 6.16, since then each points to the next.
-        let mount = if offset!(mount_instance) == ABSENT {
-            let mount = Mount(link);
-            link = Probed::read(link, offset!(mount_next));
-            mount
-        } else {
-            let mount = Mount(link.wrapping_sub(offset!(mount_instance) as usize));
-            link = probe(link);
-            mount
-        };
+        let Some(mount) = mounts.next() else { return u64::from(found) };
         if mount == exact {
             continue;
         }
@@ -76,6 +63,35 @@ pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
         found += 1;
     }
     u64::from(found) | MORE
+}
+
+/// The mounts of a file system, one after the other.
+pub struct Mounts {
+    head: *const u8,
+    link: *const u8,
+}
+
+impl Mounts {
+    #[inline(always)]
+    pub fn of(sb: SuperBlock) -> Self {
+        Self { head: sb.0.wrapping_add(offset!(sb_mounts) as usize), link: sb.first_mount::<Probed>() }
+    }
+
+    #[inline(always)]
+    pub fn next(&mut self) -> Option<Mount> {
+        let link = self.link;
+        if link == self.head || link.is_null() {
+            return None;
+        }
+        // A list through the mounts until 6.16, since then each points to the next.
+        if offset!(mount_instance) == ABSENT {
+            self.link = Probed::read(link, offset!(mount_next));
+            Some(Mount(link))
+        } else {
+            self.link = probe(link);
+            Some(Mount(link.wrapping_sub(offset!(mount_instance) as usize)))
+        }
+    }
 }
 
 #[inline(always)]
