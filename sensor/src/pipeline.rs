@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::alert::{self, Alert};
-use crate::config::{Attach, Settings};
+use crate::config::{Attach, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
 use crate::ecs::{self, Document};
 use crate::enrich::enrich;
 use crate::event::{Event, Outcome};
+use crate::filter::Filters;
 use crate::host::Procfs;
 use crate::instance::{Instance, InstanceError};
 use crate::kernel::{self, AttachMode, Kernel, KernelError, Ring};
@@ -47,6 +48,20 @@ pub enum PipelineError {
     Signals(std::io::Error),
 }
 
+/// What the settings and the rules mean to the kernel's side.
+pub fn kernel_options(options: &SensorOptions, filters: &Filters) -> kernel::Options {
+    kernel::Options {
+        attach: match options.attach {
+            Attach::Auto => None,
+            Attach::Fentry => Some(AttachMode::Fentry),
+            Attach::Kprobe => Some(AttachMode::Kprobe),
+        },
+        btf: options.btf.clone(),
+        ring_bytes: options.ring_bytes.get(),
+        actions: filters.actions().collect(),
+    }
+}
+
 /// Watches the host until a signal ends it.
 pub async fn run(
     settings: &Settings,
@@ -57,16 +72,7 @@ pub async fn run(
     let _instance = Instance::acquire()?;
     let outputs = Outputs::open(&settings.output, metrics)?;
     let filters = loaded.engine.filters();
-    let (mut kernel, ring) = kernel::open(&kernel::Options {
-        attach: match settings.sensor.attach {
-            Attach::Auto => None,
-            Attach::Fentry => Some(AttachMode::Fentry),
-            Attach::Kprobe => Some(AttachMode::Kprobe),
-        },
-        btf: settings.sensor.btf.clone(),
-        ring_bytes: settings.sensor.ring_bytes.get(),
-        actions: filters.actions().collect(),
-    })?;
+    let (mut kernel, ring) = kernel::open(&kernel_options(&settings.sensor, &filters))?;
     kernel.set_filters(&filters)?;
     let mut pipeline = Pipeline {
         kernel,

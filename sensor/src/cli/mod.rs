@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out. Everything else is the library's.
 #![expect(clippy::print_stderr, reason = "this is where errors are told")]
 
+mod check;
 mod config;
 mod output;
 mod replay;
@@ -49,7 +50,7 @@ enum Command {
     /// Watch this host and report alerts
     Run(run::RunArgs),
     /// Tell whether this host can be watched, how, and what would be missing
-    Check(run::CheckArgs),
+    Check(check::CheckArgs),
     /// Try rules on ECS events from a file
     Replay(replay::ReplayArgs),
     /// List, show, check and explain rules
@@ -85,7 +86,7 @@ pub(crate) fn run() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = match command {
         Command::Run(args) => run::run(args),
-        Command::Check(args) => run::check(&args),
+        Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(&args),
         Command::Rules(command) => rules::run(&command),
         Command::Config(command) => config::run(&command),

@@ -1,14 +1,16 @@
-//! `ldsentry run` and `ldsentry check`.
+//! `ldsentry run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sensor::check::{Facts, explain};
 use sensor::config::{Attach, Format, Overrides, RuleSource, Settings, Source};
+use sensor::kernel::KernelError;
 use sensor::log::Log;
 use sensor::metrics::Metrics;
 use sensor::pipeline::{self, PipelineError};
 
-use super::{Exit, TextFormat};
+use super::Exit;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,16 +40,6 @@ pub(super) struct RunArgs {
     output: Option<Format>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct CheckArgs {
-    /// Configuration file [default: /etc/ldsentry/ldsentry.toml if it is there]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// How the answer looks
-    #[arg(long, default_value = "text")]
-    format: TextFormat,
-}
-
 pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let RunArgs { config, rules, source, attach, btf, output } = args;
     let rules = rules.into_iter().map(RuleSource::from).collect();
@@ -67,8 +59,15 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(pipeline::run(&settings, loaded, &metrics, &log)) {
         Ok(()) => Ok(Exit::Fine),
+        Err(PipelineError::Kernel(KernelError::Offsets(error))) if error.is_about_given_file() => {
+            Err(error.into())
+        }
         Err(PipelineError::Kernel(error)) => {
-            log.print(&format!("error: this host cannot be watched: {error}\n`ldsentry check` says what is missing and what to do"));
+            let facts = Facts::read(Path::new("/"), settings.sensor.btf.as_deref());
+            let mut lines = vec![format!("error: this host cannot be watched: {error}")];
+            lines.extend(explain(&error, &facts));
+            lines.push("`ldsentry check` says everything that is missing and what to do".to_owned());
+            log.print(&lines.join("\n"));
             Ok(Exit::CannotWatch)
         }
         Err(PipelineError::Instance(error)) if error.is_permission() => {
@@ -76,13 +75,5 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
             Ok(Exit::CannotWatch)
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-pub(super) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
-    Settings::load(args.config.as_deref())?;
-    match args.format {
-        // Here the check of the host takes over.
-        TextFormat::Text | TextFormat::Json => Ok(Exit::CannotWatch),
     }
 }

@@ -9,21 +9,28 @@ use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use sensor_common::offsets::Offsets;
 use zerocopy::IntoBytes as _;
 
-use super::offsets::{self, KERNEL_BTF};
+use super::error::KernelError;
+use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::ring::Ring;
-use super::{Kernel, KernelError, Options, self_test};
+use super::{Kernel, Options, self_test};
 use crate::event::Action;
 
 /// The programs, as sensor-ebpf builds them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
 
 /// A kind of programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AttachMode {
     /// fentry and fexit: called directly by the function.
     Fentry,
     /// kprobe and kretprobe: through a breakpoint or ftrace.
     Kprobe,
+}
+
+impl AttachMode {
+    /// All of them, the cheapest first.
+    pub const ALL: [Self; 2] = [Self::Fentry, Self::Kprobe];
 }
 
 impl fmt::Display for AttachMode {
@@ -35,14 +42,16 @@ impl fmt::Display for AttachMode {
     }
 }
 
+/// What came of one way to attach.
+pub type Attempt = (AttachMode, Result<(), KernelError>);
+
 /// Loads the programs, attaches them and sees them work. Gives also what other processes did meanwhile, in the ring.
 pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
-    let btf = options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF));
-    let offsets = offsets::read(btf)?;
+    let offsets = read_offsets(options)?;
     let modes: &[AttachMode] = match options.attach {
         Some(AttachMode::Fentry) => &[AttachMode::Fentry],
         Some(AttachMode::Kprobe) => &[AttachMode::Kprobe],
-        None => &[AttachMode::Fentry, AttachMode::Kprobe],
+        None => &AttachMode::ALL,
     };
     let mut errors = Vec::new();
     for &mode in modes {
@@ -57,18 +66,32 @@ pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
     }
 }
 
+/// Does the same as [`open`] in every way there is, and lets go of it again.
+pub fn attempt(options: &Options) -> Result<Vec<Attempt>, OffsetError> {
+    let offsets = read_offsets(options)?;
+    Ok(AttachMode::ALL.map(|mode| (mode, open_mode(mode, &offsets, options).map(drop))).into())
+}
+
+fn read_offsets(options: &Options) -> Result<Offsets, OffsetError> {
+    offsets::read(options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF)))
+}
+
 fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(Kernel, Ring), KernelError> {
     let namespace = host_mount_namespace();
+    let btf = options.btf.as_deref().map(parse_btf).transpose()?;
     let mut loader = EbpfLoader::new();
+    // Without one it takes the kernel's own.
+    if btf.is_some() {
+        loader.btf(btf.as_ref());
+    }
     loader
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
         .map_max_entries("EVENTS", options.ring_bytes);
-    let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
-    let ring = Ring::take(&mut ebpf)?;
+    let mut ebpf = loader.load(OBJECT)?;
+    let mut ring = Ring::take(&mut ebpf)?;
     attach(&mut ebpf, mode, &options.actions)?;
     let mut kernel = Kernel { ebpf, mode, generation: 0, names: [Vec::new(), Vec::new()] };
-    let mut ring = ring;
     self_test::run(&mut kernel, &mut ring, &options.actions)?;
     Ok((kernel, ring))
 }
@@ -120,21 +143,25 @@ impl Hook {
 
 /// Attaches what `actions` need and nothing else.
 fn attach(ebpf: &mut Ebpf, mode: AttachMode, actions: &[Action]) -> Result<(), KernelError> {
-    let refused = |function, reason: String| KernelError::Program { mode, function, reason };
-    let hooks = || HOOKS.iter().filter(|hook| actions.contains(&hook.action));
-    let Some(first) = hooks().next() else { return Ok(()) };
     let btf = match mode {
         AttachMode::Kprobe => None,
-        AttachMode::Fentry => {
-            Some(Btf::parse_file(KERNEL_BTF, Endianness::default()).map_err(|error| {
-                refused(first.function, format!("no usable BTF in {KERNEL_BTF}: {error}"))
-            })?)
-        }
+        // Functions are numbered in the kernel's own BTF: a file does not stand in for it.
+        AttachMode::Fentry => Some(parse_btf(Path::new(KERNEL_BTF)).map_err(KernelError::NoKernelBtf)?),
     };
-    for hook in hooks() {
-        hook.attach(ebpf, btf.as_ref()).map_err(|error| refused(hook.function, describe(&error)))?;
+    for hook in HOOKS.iter().filter(|hook| actions.contains(&hook.action)) {
+        hook.attach(ebpf, btf.as_ref()).map_err(|error| KernelError::program(mode, hook.function, &error))?;
     }
     Ok(())
+}
+
+fn parse_btf(path: &Path) -> Result<Btf, OffsetError> {
+    Btf::parse_file(path, Endianness::default())
+        .map_err(|error| OffsetError { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// The functions that are hooked, whatever the rules are.
+pub fn hooked_functions() -> impl Iterator<Item = &'static str> {
+    HOOKS.iter().map(|hook| hook.function)
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
@@ -145,23 +172,6 @@ where
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .expect("the embedded object has this program, of this type")
-}
-
-/// The whole chain of causes in one line, and of a verifier's log the end, which has the reason.
-fn describe(error: &ProgramError) -> String {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-        let end = lines[lines.len().saturating_sub(12)..].join("\n    ");
-        return if end.is_empty() { io_error.to_string() } else { format!("{io_error}\n    {end}") };
-    }
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// The mount namespace of the first process, which is the host's. 0 if it is hidden: then no view is called the host's.

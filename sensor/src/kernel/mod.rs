@@ -2,6 +2,7 @@
 
 mod attach;
 mod counters;
+mod error;
 pub mod offsets;
 mod ring;
 mod self_test;
@@ -12,9 +13,10 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use sensor_common::filter::{Key, Lengths};
 
-pub use self::attach::{AttachMode, open};
+pub use self::attach::{AttachMode, Attempt, attempt, hooked_functions, open};
 pub use self::counters::KernelCounters;
-pub use self::offsets::OffsetError;
+pub use self::error::{KernelError, Step};
+pub use self::offsets::{KERNEL_BTF, OffsetError};
 pub use self::ring::Ring;
 use crate::event::Action;
 use crate::filter::Filters;
@@ -30,54 +32,6 @@ pub struct Options {
     pub ring_bytes: u32,
     /// What has to be seen; the hooks of other actions are not attached.
     pub actions: Vec<Action>,
-}
-
-/// Why the kernel cannot be watched.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    /// Structures are not known.
-    #[error(transparent)]
-    Offsets(#[from] OffsetError),
-    /// The kernel did not take the maps or the object.
-    #[error("the kernel refused the eBPF maps: {0}")]
-    Load(#[from] Box<aya::EbpfError>),
-    /// The kernel did not take a program.
-    #[error("the kernel refused the {mode} program for `{function}`: {reason}")]
-    Program {
-        /// Its kind.
-        mode: AttachMode,
-        /// The function that it hooks.
-        function: &'static str,
-        /// What the kernel said.
-        reason: String,
-    },
-    /// A program is attached and does not run.
-    #[error("{mode} programs were attached but did not run when a test file was {operation} in {}", directory.display())]
-    Silent {
-        /// Their kind.
-        mode: AttachMode,
-        /// What was not seen.
-        operation: &'static str,
-        /// Where.
-        directory: PathBuf,
-    },
-    /// The test could not be done.
-    #[error("cannot create a file to test the hooks with: {0}")]
-    SelfTest(std::io::Error),
-    /// No kind of programs works.
-    #[error("no way to attach works:\n  {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
-    NoMode(Vec<KernelError>),
-    /// A map cannot be used.
-    #[error("cannot {doing}: {source}")]
-    Map {
-        /// What was being done.
-        doing: &'static str,
-        /// What the kernel said.
-        source: MapError,
-    },
-    /// The ring cannot be waited for.
-    #[error("cannot wait for the ring buffer: {0}")]
-    Wait(std::io::Error),
 }
 
 /// The programs at work. They stop when this is dropped, or the process ends in whatever way.

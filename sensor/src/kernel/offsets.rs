@@ -14,30 +14,35 @@ const MAX_DEPTH: u32 = 16;
 
 /// Why the offsets are not known.
 #[derive(Debug, thiserror::Error)]
-pub enum OffsetError {
-    /// There is no BTF.
-    #[error("cannot read the kernel's type information (BTF) from {}: {reason}", path.display())]
-    Unreadable {
-        /// Where it was sought.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The BTF has no such structure or member.
-    #[error("{} has no member `{member}` in `struct {structure}`: it is not the BTF of a kernel that ldsentry knows", path.display())]
-    Missing {
-        /// The BTF.
-        path: PathBuf,
-        /// The structure.
-        structure: &'static str,
-        /// The member.
-        member: &'static str,
-    },
+#[error("cannot read the kernel's type information (BTF) from {}: {reason}; {}", path.display(), self.remedy())]
+pub struct OffsetError {
+    /// Where it was sought.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl OffsetError {
+    /// Whether a file is at fault that somebody named, and not the kernel.
+    pub fn is_about_given_file(&self) -> bool {
+        self.path != Path::new(KERNEL_BTF)
+    }
+
+    /// What to do.
+    pub fn remedy(&self) -> &'static str {
+        if self.is_about_given_file() {
+            "give the BTF of the running kernel, as BTFHub has it for distributions' kernels or `pahole \
+             --btf_encode_detached FILE vmlinux` makes it, or leave --btf (sensor.btf) out where the kernel has its own"
+        } else {
+            "use a kernel with CONFIG_DEBUG_INFO_BTF=y, or give this kernel's BTF with --btf FILE (BTFHub has those \
+             of distributions' kernels)"
+        }
+    }
 }
 
 /// Reads a BTF file and looks up every member of `sensor_common::offsets`.
 pub fn read(path: &Path) -> Result<Offsets, OffsetError> {
-    let unreadable = |reason: String| OffsetError::Unreadable { path: path.to_owned(), reason };
+    let unreadable = |reason: String| OffsetError { path: path.to_owned(), reason };
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     if !bytes.starts_with(&0xeb9f_u16.to_ne_bytes()) {
         return Err(unreadable("this is no BTF file".to_owned()));
@@ -57,11 +62,10 @@ pub fn read(path: &Path) -> Result<Offsets, OffsetError> {
             Some(offset) => offsets.push(offset),
             None if member.optional => offsets.push(ABSENT),
             None => {
-                return Err(OffsetError::Missing {
-                    path: path.to_owned(),
-                    structure: member.structure,
-                    member: member.path,
-                });
+                let Member { structure, path, .. } = member;
+                return Err(unreadable(format!(
+                    "it has no member `{path}` in `struct {structure}`, so it is not of a kernel that ldsentry knows"
+                )));
             }
         }
     }

@@ -1,0 +1,289 @@
+//! The answer: each requirement with what was found.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::cause::{Cause, list};
+use super::facts::{Btf, Facts, Lockdown};
+use crate::kernel::{AttachMode, Attempt, KernelError, OffsetError};
+
+/// Whether this host can be watched, and why.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether `ldsentry run` would watch this host.
+    pub watchable: bool,
+    /// How it would attach.
+    pub attach: Option<AttachMode>,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The requirements, in the order in which they build on one another.
+    pub findings: Vec<Finding>,
+}
+
+/// A requirement, and what was found.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// Its name, for programs.
+    pub id: &'static str,
+    /// Whether it is met.
+    pub status: Status,
+    /// What is required.
+    pub requirement: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What that means, unless everything is as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// Whether a requirement is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is.
+    Ok,
+    /// It is not, or not known to be, and the host can be watched all the same.
+    Note,
+    /// It is not, and stands in the way.
+    Missing,
+}
+
+/// What only securityfs tells.
+const UNKNOWN: &str = "not known: securityfs is not mounted, and only root may look without";
+
+/// What the operator set up.
+#[derive(Debug)]
+pub struct Site {
+    /// The configuration file, `None` if there is none; or what is wrong with it.
+    pub configuration: Result<Option<PathBuf>, String>,
+    /// How many rules there are; or what is wrong with them.
+    pub rules: Result<usize, String>,
+    /// How to attach, if that is prescribed.
+    pub attach: Option<AttachMode>,
+}
+
+impl Report {
+    /// Judges a host by what is known of it and what came of the attempts to attach.
+    pub fn new(site: &Site, facts: &Facts, attempts: &Result<Vec<Attempt>, OffsetError>) -> Self {
+        let host = Host { site, facts, attempts };
+        let attach = host.attach();
+        let mut findings = vec![host.configuration(), host.rules(), host.kernel(), host.privileges()];
+        findings.extend([host.lockdown(), host.btf(), host.maps()]);
+        findings.extend(AttachMode::ALL.map(|mode| host.programs(mode)));
+        findings.push(host.lsm());
+        let watchable = attach.is_some() && site.configuration.is_ok() && site.rules.is_ok();
+        Self { watchable, attach, kernel: facts.release.clone(), findings }
+    }
+}
+
+impl Finding {
+    fn new(id: &'static str, requirement: &'static str, status: Status, found: impl Into<String>) -> Self {
+        Self { id, status, requirement, found: found.into(), meaning: None, remedy: None }
+    }
+
+    fn meaning(mut self, meaning: impl Into<String>) -> Self {
+        self.meaning = Some(meaning.into());
+        self
+    }
+
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    fn cause(self, cause: &Cause, facts: &Facts) -> Self {
+        self.meaning(cause.meaning(facts)).remedy(cause.remedy())
+    }
+}
+
+struct Host<'a> {
+    site: &'a Site,
+    facts: &'a Facts,
+    attempts: &'a Result<Vec<Attempt>, OffsetError>,
+}
+
+impl Host<'_> {
+    fn results(&self) -> &[Attempt] {
+        self.attempts.as_deref().unwrap_or_default()
+    }
+
+    fn works(&self, mode: AttachMode) -> bool {
+        self.results().iter().any(|(tried, result)| *tried == mode && result.is_ok())
+    }
+
+    /// How `run` would attach.
+    fn attach(&self) -> Option<AttachMode> {
+        let wanted =
+            AttachMode::ALL.into_iter().filter(|mode| self.site.attach.is_none_or(|one| one == *mode));
+        wanted.into_iter().find(|mode| self.works(*mode))
+    }
+
+    /// What is lacking stands in the way only if it shows.
+    fn lacking(&self) -> Status {
+        if self.attach().is_some() { Status::Note } else { Status::Missing }
+    }
+
+    fn configuration(&self) -> Finding {
+        let finding =
+            |status, found| Finding::new("configuration", "a configuration without mistakes", status, found);
+        match &self.site.configuration {
+            Ok(Some(path)) => finding(Status::Ok, path.display().to_string()),
+            Ok(None) => finding(Status::Ok, "no file, so the defaults".to_owned()),
+            Err(error) => finding(Status::Missing, error.clone())
+                .meaning("`ldsentry run` does not start with it. What follows is by the defaults.")
+                .remedy("Correct it: docs/config.md has every key."),
+        }
+    }
+
+    fn rules(&self) -> Finding {
+        let finding = |status, found| Finding::new("rules", "rules that load", status, found);
+        match &self.site.rules {
+            Ok(count) => finding(Status::Ok, format!("{count} rule{}", if *count == 1 { "" } else { "s" })),
+            Err(errors) => finding(Status::Missing, errors.clone())
+                .meaning("`ldsentry run` does not start with them.")
+                .remedy("Correct them: `ldsentry rules check` says the same."),
+        }
+    }
+
+    fn kernel(&self) -> Finding {
+        let old = self.facts.is_too_old();
+        let status = if old { self.lacking() } else { Status::Ok };
+        let finding = Finding::new("kernel", "Linux 5.10 or later", status, &self.facts.release);
+        if old { finding.cause(&Cause::TooOld, self.facts) } else { finding }
+    }
+
+    fn privileges(&self) -> Finding {
+        let facts = self.facts;
+        let missing = facts.missing_capabilities();
+        let found = if missing.is_empty() {
+            format!("user {} with them", facts.uid)
+        } else {
+            format!("user {} without {}", facts.uid, list(&missing))
+        };
+        let finding =
+            |status, found| Finding::new("privileges", "root, or CAP_BPF and CAP_PERFMON", status, found);
+        if !missing.is_empty() {
+            finding(self.lacking(), found).cause(&Cause::Capabilities(missing), facts)
+        } else if !facts.initial_user_namespace {
+            let found = format!("{found}, in a user namespace of its own");
+            finding(self.lacking(), found).cause(&Cause::UserNamespace, facts)
+        } else if facts.seccomp && self.attach().is_none() {
+            finding(Status::Note, format!("{found}, under a seccomp filter")).cause(&Cause::Seccomp, facts)
+        } else if !facts.sees_others() {
+            finding(Status::Note, format!("{found}, without CAP_SYS_PTRACE"))
+                .meaning("The host's mount namespace cannot be told from others: alerts have the path as the process sees it, and no other.")
+                .remedy("Give it CAP_SYS_PTRACE too.")
+        } else {
+            finding(Status::Ok, found)
+        }
+    }
+
+    fn lockdown(&self) -> Finding {
+        let finding =
+            |status, found: &str| Finding::new("lockdown", "no lockdown for confidentiality", status, found);
+        match self.facts.lockdown {
+            Lockdown::None => finding(Status::Ok, "none"),
+            Lockdown::Integrity => finding(Status::Ok, "integrity"),
+            Lockdown::Confidentiality => {
+                finding(self.lacking(), "confidentiality").cause(&Cause::Lockdown, self.facts)
+            }
+            Lockdown::Unknown => {
+                finding(Status::Note, UNKNOWN).remedy("mount -t securityfs securityfs /sys/kernel/security")
+            }
+        }
+    }
+
+    fn btf(&self) -> Finding {
+        let finding =
+            |status, found| Finding::new("btf", "the kernel's type information (BTF)", status, found);
+        match self.attempts {
+            Ok(_) => finding(
+                Status::Ok,
+                match &self.facts.btf {
+                    Btf::Kernel => "the kernel's own".to_owned(),
+                    Btf::Given(path) => path.display().to_string(),
+                },
+            ),
+            Err(error) => finding(Status::Missing, format!("{}: {}", error.path.display(), error.reason))
+                .meaning(
+                    "Where the kernel keeps what an event consists of is not known, so nothing can be read.",
+                )
+                .remedy(capitalized(error.remedy())),
+        }
+    }
+
+    fn maps(&self) -> Finding {
+        let finding =
+            |status, found: String| Finding::new("maps", "eBPF maps and a ring buffer", status, found);
+        let refused = self.results().iter().find_map(|(_, result)| match result {
+            Err(error @ (KernelError::Load(_) | KernelError::Map { .. })) => Some(error),
+            _ => None,
+        });
+        match refused {
+            Some(error) => {
+                finding(self.lacking(), error.to_string()).cause(&Cause::of(error, self.facts), self.facts)
+            }
+            None if self.results().is_empty() => finding(Status::Note, "not tried without BTF".to_owned()),
+            None => finding(Status::Ok, "the kernel makes them".to_owned()),
+        }
+    }
+
+    fn programs(&self, mode: AttachMode) -> Finding {
+        let (id, requirement) = match mode {
+            AttachMode::Fentry => ("fentry", "fentry programs, or else kprobes"),
+            AttachMode::Kprobe => ("kprobe", "kprobes, or else fentry programs"),
+        };
+        let finding = |status, found: String| Finding::new(id, requirement, status, found);
+        let result = self.results().iter().find(|(tried, _)| *tried == mode).map(|(_, result)| result);
+        let prescribed = self.site.attach == Some(mode);
+        let status = match self.site.attach {
+            // What is not asked for need not work.
+            Some(other) if other != mode => Status::Note,
+            _ => self.lacking(),
+        };
+        match result {
+            Some(Ok(())) => finding(Status::Ok, "attached, and seen to report a file".to_owned()),
+            Some(Err(KernelError::Load(_) | KernelError::Map { .. })) => {
+                finding(Status::Note, "not tried without maps".to_owned())
+            }
+            Some(Err(error)) => {
+                let cause = Cause::of(error, self.facts);
+                let finding = finding(status, error.to_string()).meaning(cause.meaning(self.facts));
+                let other = AttachMode::ALL.into_iter().find(|other| self.works(*other));
+                match other {
+                    Some(other) if prescribed => finding
+                        .remedy(format!("Let `sensor.attach` be \"auto\" or \"{other}\", which works.")),
+                    // Nothing has to be done.
+                    Some(_) => finding,
+                    None => finding.remedy(cause.remedy()),
+                }
+            }
+            None => finding(Status::Note, "not tried without BTF".to_owned()),
+        }
+    }
+
+    fn lsm(&self) -> Finding {
+        let finding = |status, found: String| {
+            Finding::new("bpf_lsm", "`bpf` among the security modules: not used yet", status, found)
+        };
+        match &self.facts.security_modules {
+            Some(modules) if modules.iter().any(|name| name == "bpf") => {
+                finding(Status::Ok, modules.join(","))
+            }
+            Some(modules) => finding(Status::Note, modules.join(","))
+                .meaning("BPF LSM programs would load here and never run. Nothing of ldsentry is one.")
+                .remedy("Nothing. To have it, add `bpf` to lsm= on the kernel's command line."),
+            None => finding(Status::Note, UNKNOWN.to_owned()),
+        }
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).chain(['.']).collect()
+}

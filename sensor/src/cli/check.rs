@@ -1,0 +1,77 @@
+//! `ldsentry check`.
+#![expect(clippy::print_stderr, reason = "this is where errors are told")]
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use sensor::check::{Facts, Report, Site};
+use sensor::config::{DEFAULT_PATH, Overrides, Settings};
+use sensor::{kernel, load, pipeline};
+
+use super::{Exit, TextFormat, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo ldsentry check
+  sudo ldsentry check --format json | jq -r '.findings[] | select(.status == \"missing\") | .remedy'
+  sudo ldsentry check --btf 5.10.0-21-amd64.btf      # for a kernel without BTF of its own
+
+Loads and attaches the programs as `run` does, creates and renames a file of its own to see them report it, and lets go
+of them again.")]
+pub(super) struct CheckArgs {
+    /// Configuration file [default: /etc/ldsentry/ldsentry.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// BTF of this host's kernel, if the kernel has none of its own
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+    /// How the answer looks
+    #[arg(long, default_value = "text")]
+    format: TextFormat,
+}
+
+pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
+    let CheckArgs { config, btf, format } = args;
+    let (settings, configuration) = match Settings::load(config.as_deref()) {
+        Ok(settings) => {
+            let default = || Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists());
+            (settings, Ok(config.or_else(default)))
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            (Settings::default(), Err(error.to_string()))
+        }
+    };
+    let settings = settings.with_overrides(Overrides { btf, ..Overrides::default() });
+    let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
+    let (rules, filters) = match load::load(&sources, &settings.exceptions) {
+        Ok(loaded) => (Ok(loaded.engine.rules().len()), loaded.engine.filters()),
+        Err(errors) => {
+            super::print_diagnostics(&errors);
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            // The host is checked all the same, for the rules in the binary.
+            let filters = load::load(&[], &[]).map(|loaded| loaded.engine.filters()).unwrap_or_default();
+            (Err(errors.join("\n")), filters)
+        }
+    };
+
+    let options = pipeline::kernel_options(&settings.sensor, &filters);
+    let attempts = kernel::attempt(&options);
+    let at_fault = attempts.as_ref().err().filter(|error| error.is_about_given_file());
+    if let Some(error) = at_fault {
+        eprintln!("error: {error}");
+    }
+    let facts = Facts::read(Path::new("/"), options.btf.as_deref());
+    let set_up = configuration.is_ok() && rules.is_ok() && at_fault.is_none();
+    let report = Report::new(&Site { configuration, rules, attach: options.attach }, &facts, &attempts);
+    match format {
+        TextFormat::Text => output::print(&report.to_string())?,
+        TextFormat::Json => output::print_json(&serde_json::to_value(&report)?)?,
+    }
+    Ok(match (report.watchable, set_up) {
+        (true, _) => Exit::Fine,
+        (false, true) => Exit::CannotWatch,
+        (false, false) => Exit::Fault,
+    })
+}
