@@ -18,13 +18,14 @@ pub struct Error {
     message: String,
     span: Span,
     help: Option<String>,
+    needs_several_events: bool,
 }
 
 impl Error {
     /// An error about the text at `span`. Callers use it for their own findings (an unknown field, say), so that
     /// they read like the language's.
     pub fn new(message: impl Into<String>, span: Span) -> Self {
-        Self { message: message.into(), span, help: None }
+        Self { message: message.into(), span, help: None, needs_several_events: false }
     }
 
     /// Adds what to do about it.
@@ -32,6 +33,18 @@ impl Error {
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Marks a query as one that may be good EQL, but is about several events.
+    pub(crate) fn about_several_events(mut self) -> Self {
+        self.needs_several_events = true;
+        self
+    }
+
+    /// Whether the query may be good EQL, but is about several events (a sequence, a sample, a pipe): it is not for this
+    /// engine, rather than wrong.
+    pub fn needs_several_events(&self) -> bool {
+        self.needs_several_events
     }
 
     /// What is wrong.

@@ -1,10 +1,12 @@
 //! Tokens to a tree, by precedence climbing.
 
 mod hints;
+mod operand;
+mod predicate;
 
-use crate::ast::{Arithmetic, Comparison, Constant, Expr, ExprKind, Field, Literal, MatchOperator, Pattern};
-use crate::error::{Error, quoted};
-use crate::lexer::{Lexer, Token, TokenKind, quoted_name_text, string_text};
+use crate::ast::{Arithmetic, Expr, ExprKind};
+use crate::error::Error;
+use crate::lexer::{Lexer, Token, TokenKind, string_text};
 use crate::query::Category;
 use crate::span::Span;
 
@@ -56,6 +58,13 @@ pub(crate) fn parse_query(source: &str) -> Result<(Category, Span, Expr), Error>
     Ok((category, head, condition))
 }
 
+/// The category of a query whose condition may be wrong.
+pub(crate) fn parse_category(source: &str) -> Option<Category> {
+    let mut parser = Parser::new(source).ok()?;
+    let category = parser.category().ok()?;
+    parser.keyword("where").then_some(category)
+}
+
 /// Parses a condition that stands alone.
 pub(crate) fn parse_condition(source: &str) -> Result<Expr, Error> {
     Parser::new(source)?.whole_condition()
@@ -99,6 +108,10 @@ impl<'s> Parser<'s> {
 
     fn keyword(&self, keyword: &str) -> bool {
         matches!(self.token.kind, TokenKind::Name | TokenKind::TildeName) && self.text() == keyword
+    }
+
+    fn at_keyword(&self) -> bool {
+        self.is(TokenKind::Name) && KEYWORDS.contains(&self.text())
     }
 
     /// What comes after the current token.
@@ -221,278 +234,6 @@ impl<'s> Parser<'s> {
             TokenKind::Percent => (Arithmetic::Modulo, Level::Product),
             _ => return None,
         })
-    }
-
-    fn comparison(&self) -> Option<Comparison> {
-        Some(match self.token.kind {
-            TokenKind::Equal => Comparison::Equal,
-            TokenKind::NotEqual => Comparison::NotEqual,
-            TokenKind::Less => Comparison::Less,
-            TokenKind::LessOrEqual => Comparison::LessOrEqual,
-            TokenKind::Greater => Comparison::Greater,
-            TokenKind::GreaterOrEqual => Comparison::GreaterOrEqual,
-            _ => return None,
-        })
-    }
-
-    fn match_operator(&self) -> Option<MatchOperator> {
-        Some(match (self.token.kind, self.text()) {
-            (TokenKind::Colon, _) => MatchOperator::Colon,
-            (TokenKind::Name, "like") => MatchOperator::Like,
-            (TokenKind::TildeName, "like~") => MatchOperator::LikeInsensitive,
-            (TokenKind::Name, "regex") => MatchOperator::Regex,
-            (TokenKind::TildeName, "regex~") => MatchOperator::RegexInsensitive,
-            _ => return None,
-        })
-    }
-
-    fn at_predicate(&self) -> bool {
-        self.comparison().is_some()
-            || self.match_operator().is_some()
-            || self.keyword("in")
-            || self.keyword("in~")
-            || self.keyword("not")
-    }
-
-    /// The rest of a predicate, from its operator on.
-    fn predicate(&mut self, subject: Expr, start: usize) -> Result<Expr, Error> {
-        let subject = Box::new(subject);
-        let kind = if let Some(operator) = self.comparison() {
-            self.advance()?;
-            if self.is(TokenKind::LeftParen) {
-                self.refuse_list(operator)?;
-            }
-            let right = self.expression(Level::Sum)?;
-            ExprKind::Compare { operator, left: subject, right: Box::new(right) }
-        } else if let Some(operator) = self.match_operator() {
-            self.advance()?;
-            let patterns = self.patterns(operator)?;
-            ExprKind::Match { subject, operator, patterns }
-        } else {
-            let negated = self.keyword("not");
-            if negated {
-                let not = self.advance()?;
-                if !self.keyword("in") && !self.keyword("in~") {
-                    return Err(self.not_infix(not.span));
-                }
-            }
-            let insensitive = self.keyword("in~");
-            self.advance()?;
-            let list = self.list()?;
-            ExprKind::In { subject, negated, insensitive, list }
-        };
-        if self.at_predicate() {
-            return Err(self.chained());
-        }
-        Ok(Expr { kind, span: self.since(start) })
-    }
-
-    fn list(&mut self) -> Result<Vec<Constant>, Error> {
-        self.expect(TokenKind::LeftParen, "a list in parentheses after `in`")?;
-        let mut list = Vec::new();
-        loop {
-            let element = self.expression(Level::Or)?;
-            let span = element.span;
-            list.push(match element.kind {
-                ExprKind::Constant(Literal::Null) => return Err(hints::null_in_list(span)),
-                ExprKind::Constant(value) => Constant { value, span },
-                _ => return Err(hints::not_constant(span, "in")),
-            });
-            if !self.another("in")? {
-                return Ok(list);
-            }
-        }
-    }
-
-    fn patterns(&mut self, operator: MatchOperator) -> Result<Vec<Pattern>, Error> {
-        if !self.is(TokenKind::LeftParen) {
-            let pattern = self.pattern(operator)?;
-            if self.is(TokenKind::Comma) && self.peek() == TokenKind::String {
-                return Err(self.list_without_parentheses(operator));
-            }
-            return Ok(vec![pattern]);
-        }
-        self.advance()?;
-        let mut patterns = vec![self.pattern(operator)?];
-        while self.another(operator.symbol())? {
-            patterns.push(self.pattern(operator)?);
-        }
-        Ok(patterns)
-    }
-
-    fn pattern(&mut self, operator: MatchOperator) -> Result<Pattern, Error> {
-        match self.token.kind {
-            TokenKind::String | TokenKind::RawString => {
-                let token = self.advance()?;
-                Ok(Pattern { text: string_text(self.source, token)?, span: token.span })
-            }
-            _ => Err(self.expected_pattern(operator)),
-        }
-    }
-
-    /// Whether a list goes on behind an element: steps over the comma or the closing parenthesis.
-    fn another(&mut self, operator: &str) -> Result<bool, Error> {
-        if self.is(TokenKind::Comma) {
-            self.advance()?;
-            if self.is(TokenKind::RightParen) {
-                return Err(Error::new("a list must not end with a comma", self.token.span)
-                    .with_help("remove the comma before `)`"));
-            }
-            return Ok(true);
-        }
-        if self.is(TokenKind::RightParen) {
-            self.advance()?;
-            return Ok(false);
-        }
-        Err(self.expected(&format!("`,` or `)` in the list of `{operator}`")))
-    }
-
-    /// What operators stand between: a sign or `not` with its operand, or a primary expression.
-    fn operand(&mut self, level: Level) -> Result<Expr, Error> {
-        match self.token.kind {
-            TokenKind::LeftParen => self.parenthesised(),
-            TokenKind::Plus | TokenKind::Minus => self.signed(),
-            TokenKind::Name if self.text() == "not" => self.negated(level),
-            TokenKind::Name | TokenKind::TildeName
-                if self.peek() == TokenKind::LeftParen && !self.at_keyword() =>
-            {
-                self.call()
-            }
-            _ => self.primary(),
-        }
-    }
-
-    fn parenthesised(&mut self) -> Result<Expr, Error> {
-        self.advance()?;
-        let inner = self.expression(Level::Or)?;
-        self.expect(TokenKind::RightParen, "`)`")?;
-        Ok(inner)
-    }
-
-    fn negated(&mut self, level: Level) -> Result<Expr, Error> {
-        if level > Level::Not {
-            return Err(self
-                .expected("a value")
-                .with_help("`not` negates a whole condition; put the condition in parentheses"));
-        }
-        let not = self.advance()?;
-        let operand = Box::new(self.expression(Level::Not)?);
-        Ok(Expr { kind: ExprKind::Not(operand), span: self.since(not.span.start) })
-    }
-
-    fn signed(&mut self) -> Result<Expr, Error> {
-        let sign = self.advance()?;
-        if sign.kind == TokenKind::Minus && self.is(TokenKind::Integer) {
-            return self.integer(sign.span.start);
-        }
-        let operand = self.expression(Level::Sign)?;
-        let kind = match (sign.kind, operand.kind) {
-            (TokenKind::Plus, kind) => kind,
-            (_, ExprKind::Constant(Literal::Float(number))) => ExprKind::Constant(Literal::Float(-number)),
-            (_, kind) => ExprKind::Negate(Box::new(Expr { kind, span: operand.span })),
-        };
-        Ok(Expr { kind, span: self.since(sign.span.start) })
-    }
-
-    /// A constant or a field.
-    fn primary(&mut self) -> Result<Expr, Error> {
-        let start = self.token.span.start;
-        let kind = match self.token.kind {
-            TokenKind::String | TokenKind::RawString => {
-                let token = self.advance()?;
-                ExprKind::Constant(Literal::String(string_text(self.source, token)?))
-            }
-            TokenKind::Integer => return self.integer(start),
-            TokenKind::Decimal => {
-                let number: f64 = self.text().parse().map_err(|_| self.expected("a number"))?;
-                if number.is_infinite() {
-                    let message = format!("{} is too large for a number", quoted(self.text()));
-                    return Err(Error::new(message, self.token.span));
-                }
-                self.constant(Literal::Float(number))?
-            }
-            TokenKind::Name | TokenKind::TildeName => match self.text() {
-                "true" => self.constant(Literal::Bool(true))?,
-                "false" => self.constant(Literal::Bool(false))?,
-                "null" => self.constant(Literal::Null)?,
-                _ => self.field(false)?,
-            },
-            TokenKind::QuotedName => self.field(false)?,
-            TokenKind::Question => {
-                self.advance()?;
-                self.field(true)?
-            }
-            _ => return Err(self.expected("a field, a value or a condition")),
-        };
-        Ok(Expr { kind, span: self.since(start) })
-    }
-
-    fn constant(&mut self, literal: Literal) -> Result<ExprKind, Error> {
-        self.advance()?;
-        Ok(ExprKind::Constant(literal))
-    }
-
-    /// An integer whose sign, if it has one, stands at `start` and has been read.
-    fn integer(&mut self, start: usize) -> Result<Expr, Error> {
-        let token = self.advance()?;
-        let digits = token.span.of(self.source);
-        let span = Span::new(start, token.span.end);
-        let number = if start == token.span.start { digits.parse() } else { format!("-{digits}").parse() };
-        let number = number.map_err(|_| {
-            Error::new(format!("{} is too large for a whole number", quoted(span.of(self.source))), span)
-                .with_help(format!(
-                    "whole numbers go from {} to {}; with `.0` behind it, it is a decimal",
-                    i64::MIN,
-                    i64::MAX
-                ))
-        })?;
-        Ok(Expr { kind: ExprKind::Constant(Literal::Integer(number)), span })
-    }
-
-    fn at_keyword(&self) -> bool {
-        self.is(TokenKind::Name) && KEYWORDS.contains(&self.text())
-    }
-
-    fn call(&mut self) -> Result<Expr, Error> {
-        let name = self.advance()?;
-        let text = name.span.of(self.source);
-        let (function, insensitive) =
-            text.strip_suffix('~').map_or((text, false), |function| (function, true));
-        self.advance()?;
-        let mut arguments = Vec::new();
-        if self.is(TokenKind::RightParen) {
-            self.advance()?;
-        } else {
-            loop {
-                arguments.push(self.expression(Level::Or)?);
-                if !self.another(text)? {
-                    break;
-                }
-            }
-        }
-        let kind = ExprKind::Call { function: function.to_owned(), insensitive, arguments };
-        Ok(Expr { kind, span: self.since(name.span.start) })
-    }
-
-    fn field(&mut self, optional: bool) -> Result<ExprKind, Error> {
-        let mut name = String::new();
-        loop {
-            match self.token.kind {
-                // Behind a dot, keywords are names: `event.sequence`.
-                TokenKind::Name if !name.is_empty() || !self.at_keyword() => name.push_str(self.text()),
-                TokenKind::QuotedName => name.push_str(&quoted_name_text(self.source, self.token.span)),
-                _ => return Err(self.expected_field()),
-            }
-            self.advance()?;
-            match self.token.kind {
-                TokenKind::Dot => {
-                    self.advance()?;
-                    name.push('.');
-                }
-                TokenKind::LeftBracket => return Err(self.array_index()),
-                _ => return Ok(ExprKind::Field(Field { name, optional })),
-            }
-        }
     }
 }
 

@@ -27,6 +27,20 @@ pub enum Category {
     Name(String),
 }
 
+impl Category {
+    /// The category of a query whose condition may be wrong. Nothing if it does not begin as a query of single events.
+    ///
+    /// ```
+    /// use eql::Category;
+    ///
+    /// assert_eq!(Category::of("process where pid = 1"), Some(Category::Name("process".to_owned())));
+    /// assert_eq!(Category::of("sequence [any where true]"), None);
+    /// ```
+    pub fn of(query: &str) -> Option<Self> {
+        parser::parse_category(query)
+    }
+}
+
 impl Query {
     /// Parses a query: `file where file.path == "/etc/passwd"`.
     pub fn parse(text: &str) -> Result<Self, Error> {

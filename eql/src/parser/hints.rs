@@ -49,7 +49,10 @@ impl Parser<'_> {
             (TokenKind::LeftBracket, _) => "event filters in brackets are",
             _ => return None,
         };
-        Some(Error::new(format!("{construct} not supported"), self.token.span).with_help(SINGLE_EVENT))
+        let error = Error::new(format!("{construct} not supported"), self.token.span).with_help(SINGLE_EVENT);
+        // The others may be slips in a query of one event.
+        let whole = self.is(TokenKind::Pipe) || matches!(self.text(), "sequence" | "sample" | "join");
+        Some(if whole { error.about_several_events() } else { error })
     }
 
     /// Slips that the token itself betrays.
