@@ -18,6 +18,9 @@ pub use self::diagnostic::{Diagnostic, Embedded, Level};
 use self::schema::{Reader, key_warnings, to_json};
 pub use self::set::{BUILTIN, RuleSet, Skipped};
 
+/// The category of the sensor's events.
+const FILE: &str = "file";
+
 /// A detection rule that this sensor runs.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -232,18 +235,22 @@ fn parse_table(
     let literal = rule.get("query")?.span();
     let query = match eql::Query::parse(&query_text) {
         Ok(query) => query,
-        Err(error) if is_multi_event(&query_text) => {
-            return skip(error.message().to_owned());
-        }
+        Err(error) if error.needs_several_events() => return skip(error.message().to_owned()),
         Err(error) => {
+            // What is wrong with a rule that this sensor would not run anyway is for others to say.
+            if let Some(eql::Category::Name(category)) = eql::Category::of(&query_text)
+                && category != FILE
+            {
+                return skip(other_category(&category));
+            }
             rule.errors.push(Embedded::new(origin, source, literal).diagnostic(Level::Error, &error));
             return None;
         }
     };
     if let eql::Category::Name(category) = query.category()
-        && category != "file"
+        && category != FILE
     {
-        return skip(format!("category `{category}`: the sensor reports `file` events"));
+        return skip(other_category(category));
     }
 
     for (key, value) in [("rule_id", &id), ("name", &name)] {
@@ -282,9 +289,8 @@ fn parse_table(
     Some(Ok(Box::new(parsed)))
 }
 
-/// Whether a query that was refused is of a kind that this engine does not run, rather than wrong.
-fn is_multi_event(query: &str) -> bool {
-    ["sequence", "sample", "join"].iter().any(|word| query.trim_start().starts_with(word))
+fn other_category(category: &str) -> String {
+    format!("category `{category}`: the sensor reports `{FILE}` events")
 }
 
 fn read_severity(rule: &mut Reader<'_, '_>) -> Option<Severity> {

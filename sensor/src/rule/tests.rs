@@ -132,6 +132,9 @@ fn rules_for_others_are_skipped_with_the_reason() {
                 .replace("file where event", "sequence by host.id [file where event")
                 .replace("*\"", "*\"] [any where true]"),
         ),
+        skip_reason(&RULE.replace("file where", "/* why */ sequence by host.id [file where x] // ")),
+        skip_reason(&RULE.replace("*\"", "*\" | head 10 // ")),
+        skip_reason(&RULE.replace("file where event", "process where a = b or event")),
         skip_reason(&RULE.replace("[metadata]", "[metadata]\nmaturity = \"deprecated\"")),
         skip_reason(&RULE.replace("[rule]", "[rule]\nenabled = false")),
     ];
