@@ -16,6 +16,7 @@ pub mod instance;
 pub mod kernel;
 pub mod load;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod notify;
 pub mod outcome;

@@ -20,6 +20,7 @@ use crate::instance::{Instance, InstanceError};
 use crate::kernel::{self, AttachMode, Kernel, KernelError, Ring};
 use crate::load::Loaded;
 use crate::log::Log;
+use crate::memory::{self, Memory};
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
@@ -86,6 +87,7 @@ pub async fn run(
         settled: Vec::new(),
         lost_before: 0,
         for_people: sink::is_for_people(settings.output.stdout.format),
+        memory: Memory::default(),
         log,
     };
     let result = pipeline.watch(ring).await;
@@ -108,6 +110,7 @@ struct Pipeline<'l> {
     lost_before: u64,
     /// Standard output is read by a person.
     for_people: bool,
+    memory: Memory,
     log: &'l Log,
 }
 
@@ -130,10 +133,8 @@ impl Pipeline<'_> {
         notify::status(&line);
         loop {
             self.take_all(&mut ring);
-            let deadline = self
-                .outcomes
-                .deadline()
-                .map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
+            let deadline = self.outcomes.deadline().into_iter().chain(self.memory.deadline()).min();
+            let deadline = deadline.map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
             tokio::select! {
                 ready = descriptor.readable() => match ready {
                     Ok(mut ready) => ready.clear_ready(),
@@ -153,6 +154,7 @@ impl Pipeline<'_> {
 
     /// Works off everything that is there, and what has waited long enough.
     fn take_all(&mut self, ring: &mut Ring) {
+        let mut records = 0;
         loop {
             // Signs that were lost before the ring was seen empty belong to none of the records that come later.
             let lost = self.outcomes_lost();
@@ -160,11 +162,16 @@ impl Pipeline<'_> {
                 self.lost_before = lost;
                 break;
             }
+            records += 1;
             self.raise();
         }
         let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
         self.outcomes.expire(now, lost, &mut self.settled);
         self.raise();
+        self.memory.used(records, now);
+        if self.memory.expire(now, || self.outputs.is_idle()) {
+            memory::give_back();
+        }
     }
 
     fn take(&mut self, record: &[u8]) {

@@ -84,6 +84,12 @@ impl<T> Queue<T> {
         discarded
     }
 
+    /// Whether every item is done with.
+    pub(crate) fn is_done(&self) -> bool {
+        let state = self.lock();
+        !state.busy && state.items.is_empty()
+    }
+
     /// Waits until every item is done with, at most until `deadline`.
     pub(crate) fn wait_until_done(&self, deadline: Instant) {
         let patience = deadline.saturating_duration_since(Instant::now());
@@ -135,12 +141,14 @@ mod tests {
     fn waiting_ends_with_the_last_item() {
         let queue = Queue::new(2);
         queue.try_push(1).unwrap();
+        assert!(!queue.is_done());
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| queue.wait_until_done(Instant::now() + Duration::from_hours(1)));
             assert_eq!(queue.next(), Some(1));
             queue.complete(|| {});
             waiter.join().unwrap();
         });
+        assert!(queue.is_done());
         assert_eq!(queue.discard(|_| {}), 0);
     }
 

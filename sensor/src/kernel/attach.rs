@@ -14,6 +14,7 @@ use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::ring::Ring;
 use super::{Kernel, Options, self_test};
 use crate::event::Action;
+use crate::memory;
 
 /// The programs, as sensor-ebpf builds them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
@@ -56,7 +57,11 @@ pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
     let mut errors = Vec::new();
     for &mode in modes {
         match open_mode(mode, &offsets, options) {
-            Ok(opened) => return Ok(opened),
+            Ok(opened) => {
+                // The kernel's type information took tens of megabytes.
+                memory::give_back();
+                return Ok(opened);
+            }
             Err(error) => errors.push(error),
         }
     }

@@ -174,6 +174,11 @@ impl Outputs {
         }
     }
 
+    /// Whether no alert waits for any output.
+    pub fn is_idle(&self) -> bool {
+        self.workers.iter().all(Worker::is_idle)
+    }
+
     /// Resolves when the last output is gone for good, so that no alert can be delivered any more.
     pub async fn all_gone(&self) {
         // An error means that all workers have ended, and with them the outputs.

@@ -75,6 +75,11 @@ impl Worker {
         }
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_done()
+    }
+
     /// How many alerts were dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.counters.dropped.get()

@@ -43,6 +43,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ensure!(alerts == attempts, "{attempts} files were created; {alerts} alerts");
             Ok(())
         }),
+        // Runs after the floods. KiB.
+        Scenario::new("loss/memory_is_given_back", RESIDENT),
     ]
 }
 
@@ -64,6 +66,21 @@ fn increase(outcome: &Outcome, name: &str) -> Result<u64> {
 fn lost(outcome: &Outcome) -> Result<u64> {
     increase(outcome, "ldsentry_events_lost_total")
 }
+
+const RESIDENT: &str = "
+resident() {
+    awk '/^VmRSS/ { print $2 }' /proc/$LDSENTRY_PID/status
+}
+tries=0
+until [ $(resident) -lt 16384 ]; do
+    tries=$((tries + 1))
+    if [ $tries -gt 200 ]; then
+        grep -E '^(VmRSS|Rss)' /proc/$LDSENTRY_PID/status >&2
+        exit 1
+    fi
+    sleep 0.05
+done
+";
 
 const UNWATCHED: &str = "
 counters before

@@ -86,20 +86,21 @@ fn on_file_system(kind: &str) -> Vec<Scenario> {
     ]
 }
 
-/// The file system has no inode left.
+/// The file system has no inode left. That the first file is reported shows that the second would be.
 fn without_room() -> Vec<Scenario> {
+    let scenario = |kind: &str, mount: &str| {
+        let script = format!(
+            "unshare --mount sh -eu -c '. /lab/lib.sh; {mount}; attack create /etc/ld.so.preload; \
+             n=0; while mkdir /etc/$n 2>/dev/null; do n=$((n + 1)); done; test $n -gt 0; \
+             fails attack create /etc/ld.so.conf >/dev/null'"
+        );
+        Scenario::new(format!("outcome/{kind}/no_inodes"), script).alert(created("/etc/ld.so.preload"))
+    };
     vec![
-        Scenario::new(
-            "outcome/tmpfs/no_inodes",
-            "mount -t tmpfs -o nr_inodes=8 none /etc/ld.so.conf.d; cd /etc/ld.so.conf.d; \
-             mkdir a b c d e f g 2>&1 || true; fails attack create /etc/ld.so.conf.d/evil; cd /; umount /etc/ld.so.conf.d",
-        ),
-        Scenario::new(
-            "outcome/ext4/no_inodes",
-            "modprobe loop; truncate -s 8M /tmp/small.img; mkfs.ext4 -q -N 16 /tmp/small.img; \
-             mount -o loop /tmp/small.img /etc/ld.so.conf.d; cd /etc/ld.so.conf.d; \
-             for n in 1 2 3 4 5 6 7 8 9; do mkdir $n || break; done; \
-             fails attack create /etc/ld.so.conf.d/evil; cd /; umount /etc/ld.so.conf.d; rm /tmp/small.img",
+        scenario("tmpfs", "mount -t tmpfs -o nr_inodes=8 none /etc"),
+        scenario(
+            "ext4",
+            "modprobe loop; truncate -s 8M small.img; mkfs.ext4 -q -N 16 small.img; mount -o loop small.img /etc",
         ),
     ]
 }

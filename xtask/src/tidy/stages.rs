@@ -16,7 +16,7 @@ const IO: [&str; 5] = ["std::fs", "std::net", "std::io", "std::process", "tokio"
 const CLOCK: [&str; 3] = ["SystemTime", "Instant", "Timestamp::now"];
 
 const STAGES: [Stage; 7] = [
-    Stage { name: "kernel", may_use: &["event", "filter", "metrics"], must_not_use: &["eql"] },
+    Stage { name: "kernel", may_use: &["event", "filter", "memory", "metrics"], must_not_use: &["eql"] },
     Stage {
         name: "decode",
         may_use: &["event"],
