@@ -9,6 +9,7 @@ mod loss;
 mod outcomes;
 mod paths;
 mod processes;
+mod rules;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ fn scenarios() -> Vec<Scenario> {
         processes::scenarios(),
         benign::scenarios(),
         loss::scenarios(),
+        rules::scenarios(),
     ]
     .into_iter()
     .flatten()
