@@ -9,6 +9,7 @@
 #![no_main]
 
 mod create;
+mod diagnostics;
 mod event;
 mod filter;
 mod kernel;

@@ -4,6 +4,7 @@
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{FLAG_MORE_MOUNTS, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS};
 
+use crate::diagnostics;
 use crate::kernel::{Dentry, Mount, MountNamespace, SuperBlock};
 use crate::read::{Probed, Read as _, host_mount_namespace, offset, probe};
 use crate::record::{MAX_MOUNTS, Record, forget};
@@ -62,6 +63,7 @@ pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
         note(record, found, mount, view);
         found += 1;
     }
+    diagnostics::mounts_left_out(found);
     u64::from(found) | MORE
 }
 

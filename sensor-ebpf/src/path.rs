@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
+use crate::diagnostics;
 use crate::kernel::{Dentry, Mount};
 use crate::read::Probed;
 use crate::record::{LIMIT, Record, Written, forget};
@@ -56,5 +57,6 @@ pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
         }
         dentry = parent;
     }
+    diagnostics::path_incomplete(position.wrapping_sub(start));
     u64::from(position)
 }

@@ -3,6 +3,7 @@
 use sensor_common::counters::EVENTS_LOST;
 use sensor_common::record::{Event, SECTION_FLAG_TRUNCATED, Section};
 
+use crate::diagnostics;
 use crate::maps::{EVENTS, SCRATCH, count};
 
 /// A section is begun below this position only.
@@ -129,6 +130,7 @@ impl Record {
         let sent = EVENTS.output::<[u8]>(bytes, 0).is_ok();
         if !sent {
             count(EVENTS_LOST);
+            diagnostics::record_lost(length);
         }
         sent
     }

@@ -13,6 +13,7 @@ use sensor_common::counters::{OUTCOMES_LOST, RENAMES_UNTRACKED};
 use sensor_common::filter::RENAME;
 use sensor_common::record::{FLAG_UNTRACKED, KIND_RENAME, KIND_RENAMED, Renamed};
 
+use crate::diagnostics;
 use crate::event::{self, Operation};
 use crate::filter;
 use crate::kernel::{Dentry, Mount, RenameData, Task};
@@ -121,6 +122,7 @@ fn report(old: *const u8, new: *const u8, flags: u32, mark: u64) -> bool {
     let known = outer.is_some();
     if RENAMES.insert(thread, pending, 0).is_err() {
         count(RENAMES_UNTRACKED);
+        diagnostics::rename_untracked(flags);
         record.event().header.flags |= FLAG_UNTRACKED;
     } else if !known {
         UNDER_WAY.add(1);

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LogFormat, LogOptions};
+use crate::config::{Level, LogFormat, LogOptions};
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::queue::Queue;
 
@@ -42,6 +42,15 @@ pub enum LogError {
     Set(tracing_subscriber::util::TryInitError),
 }
 
+/// What is shown at a level. The eBPF loader has a message for each relocation of each program: at `debug`, hundreds that
+/// only [`VARIABLE`] brings up.
+fn directives(level: Level) -> String {
+    match level {
+        Level::Debug | Level::Trace => format!("{},aya=info,aya_obj=info", level.as_str()),
+        Level::Error | Level::Warn | Level::Info => level.as_str().to_owned(),
+    }
+}
+
 /// The log while it runs. When it goes, it waits a moment for the last lines to be written.
 #[derive(Debug)]
 #[must_use = "the log ends with it"]
@@ -56,7 +65,7 @@ impl Log {
             Ok(value) if !value.is_empty() => {
                 EnvFilter::try_new(&value).map_err(|error| LogError::Level { value, error })?
             }
-            _ => EnvFilter::new(options.level.as_str()),
+            _ => EnvFilter::new(directives(options.level)),
         };
         let lines = Lines::start(io::stderr(), metrics).map_err(LogError::Thread)?;
         let color =

@@ -17,7 +17,7 @@ use crate::event::{Event, Outcome};
 use crate::filter::Filters;
 use crate::host::Procfs;
 use crate::instance::{Instance, InstanceError};
-use crate::kernel::{self, AttachMode, Kernel, KernelError, Ring};
+use crate::kernel::{self, AttachMode, Diagnostics, Kernel, KernelError, Ring};
 use crate::load::Loaded;
 use crate::log::Log;
 use crate::memory::{self, Memory};
@@ -117,6 +117,7 @@ struct Pipeline<'l> {
 impl Pipeline<'_> {
     async fn watch(&mut self, mut ring: Ring) -> Result<(), PipelineError> {
         let descriptor = ring.descriptor()?;
+        let mut diagnostics = self.kernel.take_diagnostics();
         let listen = |kind| signal(kind).map_err(PipelineError::Signals);
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
@@ -144,11 +145,15 @@ impl Pipeline<'_> {
                 _ = interrupt.recv() => break,
                 _ = asked.recv() => self.report(),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
+                () = pass_on(&mut diagnostics) => {}
                 () = sleep_until(deadline) => {}
             }
         }
         notify::stopping();
         self.take_all(&mut ring);
+        if let Some(diagnostics) = &mut diagnostics {
+            diagnostics.flush();
+        }
         Ok(())
     }
 
@@ -272,6 +277,13 @@ impl Pipeline<'_> {
                 tracing::warn!("{count} {what}");
             }
         }
+    }
+}
+
+async fn pass_on(diagnostics: &mut Option<Diagnostics>) {
+    match diagnostics {
+        Some(diagnostics) => diagnostics.pass_on().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -47,7 +47,10 @@ impl Cause {
             KernelError::Program { mode, function, step, errno, .. } => {
                 Self::of_program(*mode, function, *step, *errno, facts)
             }
-            KernelError::Offsets(_) | KernelError::NoMode(_) | KernelError::Wait(_) => Self::Unknown,
+            KernelError::Offsets(_)
+            | KernelError::NoMode(_)
+            | KernelError::Diagnostics(_)
+            | KernelError::Wait(_) => Self::Unknown,
         }
     }
 

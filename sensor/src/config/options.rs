@@ -187,7 +187,8 @@ fn five() -> NonZeroU32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogOptions {
-    /// The least severe messages that are shown. The environment variable `LDSENTRY_LOG` overrides it.
+    /// The least severe messages that are shown. From `debug` on, the programs in the kernel say what did not go as it
+    /// should. The environment variable `LDSENTRY_LOG` overrides it.
     pub level: Level,
     /// How messages look.
     pub format: LogFormat,

@@ -9,6 +9,7 @@ use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use sensor_common::offsets::Offsets;
 use zerocopy::IntoBytes as _;
 
+use super::diagnostics::{self, Diagnostics};
 use super::error::KernelError;
 use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::ring::Ring;
@@ -93,10 +94,12 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
         .map_max_entries("EVENTS", options.ring_bytes);
+    diagnostics::set_level(&mut loader);
     let mut ebpf = loader.load(OBJECT)?;
     let mut ring = Ring::take(&mut ebpf)?;
     attach(&mut ebpf, mode, &options.actions)?;
-    let mut kernel = Kernel { ebpf, mode, generation: 0, names: [Vec::new(), Vec::new()] };
+    let diagnostics = Diagnostics::open(&mut ebpf)?;
+    let mut kernel = Kernel { ebpf, diagnostics, mode, generation: 0, names: [Vec::new(), Vec::new()] };
     self_test::run(&mut kernel, &mut ring, &options.actions)?;
     Ok((kernel, ring))
 }

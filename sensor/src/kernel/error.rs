@@ -60,6 +60,9 @@ pub enum KernelError {
         /// What the kernel said.
         source: aya::maps::MapError,
     },
+    /// What the programs say about themselves cannot be read.
+    #[error("cannot read the programs' diagnostics: {0}")]
+    Diagnostics(#[from] aya_log::Error),
     /// The ring cannot be waited for.
     #[error("cannot wait for the ring buffer: {0}")]
     Wait(io::Error),
@@ -102,6 +105,7 @@ impl KernelError {
             | Self::SelfTest(_)
             | Self::NoMode(_)
             | Self::Map { .. }
+            | Self::Diagnostics(_)
             | Self::Wait(_) => None,
         }
     }
@@ -113,6 +117,7 @@ impl KernelError {
             Self::Program { errno, .. } => *errno,
             Self::SelfTest(error) | Self::Wait(error) => Errno::from_io_error(error),
             Self::Map { source, .. } => errno(source),
+            Self::Diagnostics(error) => errno(error),
             Self::Offsets(_) | Self::NoKernelBtf(_) | Self::Silent { .. } | Self::NoMode(_) => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod counters;
+mod diagnostics;
 mod error;
 pub mod offsets;
 mod ring;
@@ -15,6 +16,7 @@ use sensor_common::filter::{Key, Lengths};
 
 pub use self::attach::{AttachMode, Attempt, attempt, hooked_functions, open};
 pub use self::counters::KernelCounters;
+pub use self::diagnostics::Diagnostics;
 pub use self::error::{KernelError, Step};
 pub use self::offsets::{KERNEL_BTF, OffsetError};
 pub use self::ring::Ring;
@@ -38,6 +40,7 @@ pub struct Options {
 pub struct Kernel {
     /// Holds the programs and their links.
     ebpf: Ebpf,
+    diagnostics: Option<Diagnostics>,
     mode: AttachMode,
     /// The filter's generation that is in force.
     generation: u32,
@@ -49,6 +52,11 @@ impl Kernel {
     /// How the programs are attached.
     pub fn mode(&self) -> AttachMode {
         self.mode
+    }
+
+    /// What the programs say about themselves, if the log's level asks for it.
+    pub fn take_diagnostics(&mut self) -> Option<Diagnostics> {
+        self.diagnostics.take()
     }
 
     /// Puts filters in force in one step. The actions that they are about must have been asked for at [`open`].
