@@ -18,20 +18,51 @@ pub enum Family {
     AlertsSuppressed,
     OutputAlerts,
     OutputErrors,
+    OutputWaiting,
+    SpoolBytes,
+    SpoolErrors,
     LogLinesLost,
+}
+
+/// How a metric's value moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only up.
+    Counter,
+    /// Up and down.
+    Gauge,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
         Self::AlertsSuppressed,
         Self::OutputAlerts,
         Self::OutputErrors,
+        Self::OutputWaiting,
+        Self::SpoolBytes,
+        Self::SpoolErrors,
         Self::LogLinesLost,
     ];
+
+    /// The name as Prometheus shows it.
+    pub fn full_name(self) -> String {
+        match self.kind() {
+            Kind::Counter => format!("{}_total", self.name()),
+            Kind::Gauge => self.name().to_owned(),
+        }
+    }
+
+    /// How its value moves.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::OutputWaiting | Self::SpoolBytes => Kind::Gauge,
+            _ => Kind::Counter,
+        }
+    }
 
     /// The name, without Prometheus' `_total`.
     pub fn name(self) -> &'static str {
@@ -42,6 +73,9 @@ impl Family {
             Self::AlertsSuppressed => "ldsentry_alerts_suppressed",
             Self::OutputAlerts => "ldsentry_output_alerts",
             Self::OutputErrors => "ldsentry_output_errors",
+            Self::OutputWaiting => "ldsentry_output_waiting_alerts",
+            Self::SpoolBytes => "ldsentry_spool_bytes",
+            Self::SpoolErrors => "ldsentry_spool_errors",
             Self::LogLinesLost => "ldsentry_log_lines_lost",
         }
     }
@@ -58,6 +92,9 @@ impl Family {
             }
             Self::OutputAlerts => "Alerts given to an output, by what became of them",
             Self::OutputErrors => "Failed attempts to deliver; what is tried again can still be delivered",
+            Self::OutputWaiting => "Alerts in the spool that a network output has still to deliver",
+            Self::SpoolBytes => "What the alerts in the spool take",
+            Self::SpoolErrors => "Failures to use the spool's file; alerts are kept in memory meanwhile",
             Self::LogLinesLost => "Log lines lost because standard error did not take them",
         }
     }
@@ -70,8 +107,8 @@ impl Family {
             Self::Alerts => &["rule_id"],
             Self::AlertsSuppressed => &["rule_id", "clause"],
             Self::OutputAlerts => &["output", "result"],
-            Self::OutputErrors => &["output"],
-            Self::LogLinesLost => &[],
+            Self::OutputErrors | Self::OutputWaiting => &["output"],
+            Self::SpoolBytes | Self::SpoolErrors | Self::LogLinesLost => &[],
         }
     }
 }
@@ -135,7 +172,7 @@ impl Handle {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Takes over a total that is counted elsewhere, such as in the kernel.
+    /// Takes over a value that is known elsewhere, such as a total that is counted in the kernel.
     pub fn set(&self, total: u64) {
         self.0.store(total, Ordering::Relaxed);
     }
@@ -155,6 +192,15 @@ pub struct OutputCounters {
     pub dropped: Handle,
     /// Failed attempts.
     pub errors: Handle,
+}
+
+/// The counters of one network output: every alert that it was given ends in one of them, or waits.
+#[derive(Debug, Clone)]
+pub struct NetworkCounters {
+    /// What every output has.
+    pub output: OutputCounters,
+    /// Alerts that the server refused for good.
+    pub rejected: Handle,
 }
 
 /// All counters of the daemon. Clones share them.
@@ -216,6 +262,27 @@ impl Metrics {
         }
     }
 
+    /// What became of the alerts that the network output `output` was given.
+    pub fn network_output(&self, output: &str) -> NetworkCounters {
+        let rejected = self.series(Family::OutputAlerts, &[output, "rejected"]);
+        NetworkCounters { output: self.output(output), rejected }
+    }
+
+    /// How many alerts wait for the network output `output`.
+    pub fn output_waiting(&self, output: &str) -> Handle {
+        self.series(Family::OutputWaiting, &[output])
+    }
+
+    /// What the alerts in the spool take.
+    pub fn spool_bytes(&self) -> Handle {
+        self.series(Family::SpoolBytes, &[])
+    }
+
+    /// Failures to use the spool's file.
+    pub fn spool_errors(&self) -> Handle {
+        self.series(Family::SpoolErrors, &[])
+    }
+
     /// Every series and its value now.
     pub fn snapshot(&self) -> Vec<(Series, u64)> {
         self.lock().iter().map(|(series, handle)| (series.clone(), handle.get())).collect()
@@ -256,7 +323,7 @@ impl Series {
 /// As Prometheus' text format has it.
 impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_total", self.family.name())?;
+        f.write_str(&self.family.full_name())?;
         for (index, (key, value)) in self.family.labels().iter().zip(&self.labels).enumerate() {
             f.write_char(if index == 0 { '{' } else { ',' })?;
             let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -271,12 +338,13 @@ pub fn markdown_reference() -> String {
     let mut text = "# Metrics\n\n\
         <!-- Generated from sensor/src/metrics.rs; `UPDATE_DOCS=1 cargo test -p sensor` writes it anew. -->\n\n\
         `ldsentry run` writes them to standard error when it exits and when it gets SIGUSR1: as one line of JSON, or, \
-        where alerts are shown for people, those that are not 0 as text. All are counters that start at 0 with the daemon.\n\n\
+        where alerts are shown for people, those that are not 0 as text. Names that end in \
+        `_total` are counters that start at 0 with the daemon; the others are gauges.\n\n\
         | name | labels | counts |\n|---|---|---|\n"
         .to_owned();
     for family in Family::ALL {
         let labels: Vec<_> = family.labels().iter().map(|label| format!("`{label}`")).collect();
-        let _ = writeln!(text, "| `{}_total` | {} | {} |", family.name(), labels.join(", "), family.help());
+        let _ = writeln!(text, "| `{}` | {} | {} |", family.full_name(), labels.join(", "), family.help());
     }
     text.push_str(
         "\n`ldsentry_events_lost_total` has a series for each reason:\n\n| reason | meaning |\n|---|---|\n",

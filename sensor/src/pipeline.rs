@@ -71,7 +71,7 @@ pub async fn run(
     log: &Log,
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
-    let outputs = Outputs::open(&settings.output, metrics)?;
+    let outputs = Outputs::open(&settings.output, &settings.spool, metrics)?;
     let filters = loaded.engine.filters();
     let (mut kernel, ring) = kernel::open(&kernel_options(&settings.sensor, &filters))?;
     kernel.set_filters(&filters)?;
@@ -173,6 +173,8 @@ impl Pipeline<'_> {
         let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
         self.outcomes.expire(now, lost, &mut self.settled);
         self.raise();
+        // Once for all that came together: it waits for the disk.
+        self.outputs.flush();
         self.memory.used(records, now);
         if self.memory.expire(now, || self.outputs.is_idle()) {
             memory::give_back();

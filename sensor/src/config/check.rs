@@ -37,6 +37,19 @@ pub(super) fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
     })
 }
 
+/// Where the key that these names lead to stands, or the last one of them that is there.
+pub(super) fn offset_of(table: &DeTable<'_>, names: &[&str]) -> usize {
+    let Some((first, rest)) = names.split_first() else { return 0 };
+    let Some((key, value)) = table.get_key_value(*first) else { return 0 };
+    match value.get_ref() {
+        DeValue::Table(inner) if !rest.is_empty() => match offset_of(inner, rest) {
+            0 => key.span().start,
+            offset => offset,
+        },
+        _ => key.span().start,
+    }
+}
+
 struct Check<'a> {
     source: &'a SourceFile,
     problems: Vec<Problem>,

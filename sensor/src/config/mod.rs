@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod network;
 mod options;
 mod reference;
 mod source;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 pub use error::{ConfigError, Problem};
+pub use network::{ElasticsearchOptions, SpoolOptions, TlsOptions};
 pub use options::{
     Attach, FileOptions, Format, Level, LogFormat, LogOptions, OutputOptions, RulesOptions, SensorOptions,
     Source, StdoutOptions,
@@ -25,7 +27,7 @@ use options::{ExceptionOptions, Options};
 use reference::schema;
 pub use reference::{json_schema, markdown_reference};
 pub use source::{Located, Position, SourceFile};
-pub use value::{Date, FileMode, RingBytes, RuleSource, Span};
+pub use value::{Date, FileMode, RingBytes, RuleSource, SecretSource, Span, Url};
 
 /// Where the configuration file is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/ldsentry/ldsentry.toml";
@@ -39,6 +41,8 @@ pub struct Settings {
     pub rules: RulesOptions,
     /// Where alerts go.
     pub output: OutputOptions,
+    /// What waits on disk for network outputs.
+    pub spool: SpoolOptions,
     /// What the daemon says about itself.
     pub log: LogOptions,
     /// What rules would alert on, but is known to be fine.
@@ -122,6 +126,16 @@ impl Settings {
             let key = error.span().and_then(|span| check::key_at(table.get_ref(), span.start));
             invalid(problem(key, &error))
         })?;
+        let faults = options.output.faults();
+        if !faults.is_empty() {
+            let problem = |(section, message, remedy): (&str, &str, &str)| Problem {
+                position: source.position(check::offset_of(table.get_ref(), &["output", section])),
+                key: Some(format!("output.{section}")),
+                message: message.to_owned(),
+                remedy: Some(remedy.to_owned()),
+            };
+            return Err(ConfigError::Invalid(faults.into_iter().map(problem).collect()));
+        }
         Self::resolve(options, &source)
     }
 
@@ -149,24 +163,26 @@ impl Settings {
     }
 
     fn resolve(options: Options, source: &Arc<SourceFile>) -> Result<Self, ConfigError> {
-        let Options { mut sensor, mut rules, exceptions, mut output, log } = options;
+        let Options { mut sensor, mut rules, exceptions, mut output, mut spool, log } = options;
         let directory = source.path.parent().unwrap_or(Path::new(""));
         let absolute = |path: &mut PathBuf| *path = directory.join(&*path);
         sensor.btf.as_mut().map(absolute);
-        output.file.as_mut().map(|file| &mut file.path).map(absolute);
+        output.paths().for_each(absolute);
+        spool.paths().into_iter().for_each(absolute);
         for dir in &mut rules.dirs {
             if let RuleSource::Directory(path) = dir {
                 absolute(path);
             }
         }
-        Ok(Self { sensor, rules, output, log, exceptions: resolve_exceptions(exceptions, source)? })
+        let exceptions = resolve_exceptions(exceptions, source)?;
+        Ok(Self { sensor, rules, output, spool, log, exceptions })
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let Options { sensor, rules, exceptions: _, output, log } = Options::default();
-        Self { sensor, rules, output, log, exceptions: Vec::new() }
+        let Options { sensor, rules, exceptions: _, output, spool, log } = Options::default();
+        Self { sensor, rules, output, spool, log, exceptions: Vec::new() }
     }
 }
 

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::network::{ElasticsearchOptions, SpoolOptions};
 use super::value::{Date, FileMode, RingBytes, RuleSource, Span};
 
 /// Configuration of ldsentry. Relative paths are relative to the directory of the configuration file.
@@ -19,6 +20,7 @@ pub(super) struct Options {
     pub(super) rules: RulesOptions,
     pub(super) exceptions: Vec<ExceptionOptions>,
     pub(super) output: OutputOptions,
+    pub(super) spool: SpoolOptions,
     pub(super) log: LogOptions,
 }
 
@@ -122,6 +124,23 @@ pub struct OutputOptions {
     #[schemars(with = "FileOptions")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileOptions>,
+    /// Elasticsearch, through `_bulk`. On if the section is there.
+    #[schemars(with = "ElasticsearchOptions")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elasticsearch: Option<ElasticsearchOptions>,
+}
+
+impl OutputOptions {
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let file = self.file.iter_mut().map(|file| &mut file.path);
+        file.chain(self.elasticsearch.iter_mut().flat_map(ElasticsearchOptions::paths))
+    }
+
+    /// What is contradictory or missing: the section, the matter, and what to do.
+    pub(super) fn faults(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        let elasticsearch = self.elasticsearch.iter().filter_map(ElasticsearchOptions::fault);
+        elasticsearch.map(|(message, remedy)| ("elasticsearch", message, remedy)).collect()
+    }
 }
 
 /// Standard output.

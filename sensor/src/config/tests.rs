@@ -48,6 +48,22 @@ fn every_key_can_be_set() {
         rotate_bytes = 1000000
         rotate_age = "24h"
         rotate_keep = 3
+        [output.elasticsearch]
+        urls = ["https://es1:9200", "https://es2:9200/below/"]
+        data_stream = "logs-ldsentry.alerts-prod"
+        username = "ldsentry"
+        password = {{ file = "password" }}
+        gzip = false
+        batch = 100
+        timeout = "10s"
+        [output.elasticsearch.tls]
+        ca_file = "ca.pem"
+        certificate_file = "client.pem"
+        key_file = "client.key"
+        [spool]
+        path = "/var/lib/ldsentry/spool.redb"
+        max_bytes = 1000000
+        max_age = "24h"
         [log]
         level = "debug"
         format = "json"
@@ -81,6 +97,31 @@ fn every_key_can_be_set() {
     rotate_bytes = 1000000
     rotate_age = "24h"
     rotate_keep = 3
+
+    [output.elasticsearch]
+    urls = [
+        "https://es1:9200",
+        "https://es2:9200/below/",
+    ]
+    data_stream = "logs-ldsentry.alerts-prod"
+    username = "ldsentry"
+    gzip = false
+    batch = 100
+    timeout = "10s"
+
+    [output.elasticsearch.password]
+    file = "/etc/ldsentry/password"
+
+    [output.elasticsearch.tls]
+    ca_file = "/etc/ldsentry/ca.pem"
+    certificate_file = "/etc/ldsentry/client.pem"
+    key_file = "/etc/ldsentry/client.key"
+
+    [spool]
+    path = "/var/lib/ldsentry/spool.redb"
+    max_bytes = 1000000
+    max_age = "24h"
+    dead_letters = "/var/lib/ldsentry/dead-letters.ndjson"
 
     [log]
     level = "debug"
@@ -194,6 +235,26 @@ fn the_command_line_wins() {
     assert_eq!(changed.sensor.attach, Attach::Kprobe);
     assert_eq!(changed.sensor.btf, Some("btf".into()));
     assert_eq!(changed.output.stdout, StdoutOptions { enabled: true, format: Format::Ndjson });
+}
+
+#[test]
+fn network_outputs_are_refused_with_what_is_wrong() {
+    let section = |text: &str| error(&format!("[output.elasticsearch]\n{text}\n"));
+    let messages = [
+        section("urls = []"),
+        section("urls = ['es1:9200']"),
+        section("urls = ['ftp://es1']"),
+        section("urls = ['https://elastic:hunter2@es1:9200']"),
+        section("urls = ['http://es1']\napi_key = 'aWQ6a2V5'"),
+        section("urls = ['http://es1']\napi_key = { file = 'a', env = 'B' }"),
+        section(
+            "urls = ['http://es1']\nbearer_token = { env = 'B' }\nusername = 'me'\npassword = { env = 'C' }",
+        ),
+        section("urls = ['http://es1']\nusername = 'me'"),
+        section("urls = ['http://es1']\ntls.key_file = 'key'"),
+    ];
+    assert!(!messages.iter().any(|message| message.contains("hunter2")), "{messages:?}");
+    assert_snapshot!(messages.join("\n"));
 }
 
 #[test]

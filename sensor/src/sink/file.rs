@@ -193,5 +193,5 @@ fn failure(attempt: String, source: io::Error, path: &Path) -> SinkError {
         None if source.kind() == io::ErrorKind::InvalidInput => "correct output.file.path".to_owned(),
         _ => format!("see what is wrong with the disk of {directory}, or correct output.file.path"),
     };
-    SinkError::Temporary(Failure { attempt, source, remedy })
+    SinkError::Temporary(Failure { attempt, source: source.into(), remedy })
 }

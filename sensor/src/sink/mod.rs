@@ -1,26 +1,31 @@
 //! Outputs: where alerts are delivered to.
 //!
-//! Each output has a thread and a bounded queue of its own, so that one that blocks or fails delays neither the
-//! pipeline nor the others. Every alert that an output is given ends as delivered or as dropped, in a counter and,
-//! if dropped, in the log.
+//! Each output has a thread of its own, so that one that blocks or fails delays neither the pipeline nor the others.
+//! Those that stay on the host have a bounded queue each; those that leave it read from the spool, which is on disk.
+//! Every alert that an output is given ends as delivered, as refused by the server, or as dropped, in a counter and,
+//! unless delivered, in the log.
 
 mod file;
+mod network;
+mod spool;
 mod stdout;
 mod throttle;
 mod worker;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use self::file::FileSink;
+use self::network::{DeadLetters, Elasticsearch, NetworkSink, NetworkWorker};
+use self::spool::Spool;
 use self::stdout::StdoutSink;
 pub use self::stdout::is_for_people;
 use self::worker::{Tuning, Worker};
-use crate::config::OutputOptions;
+use crate::config::{OutputOptions, SpoolOptions};
 use crate::metrics::Metrics;
 
 /// An alert as outputs see it. It is rendered on the output's thread, in the form that the output wants.
@@ -49,7 +54,7 @@ impl Record for crate::alert::Alert {
     }
 }
 
-/// What delivers alerts to one place. It may block: it has its thread for itself.
+/// What delivers alerts to a place on this host. It may block: it has its thread for itself.
 trait Sink: Send {
     /// The output's name, as the configuration has it.
     fn name(&self) -> &'static str;
@@ -78,7 +83,7 @@ enum SinkError {
 struct Failure {
     /// What was being done to what: `cannot write to /var/log/alerts.ndjson`.
     attempt: String,
-    source: io::Error,
+    source: Box<dyn std::error::Error + Send + Sync>,
     remedy: String,
 }
 
@@ -118,63 +123,106 @@ pub enum OutputsError {
 pub struct Outputs {
     workers: Vec<Worker>,
     working: watch::Receiver<usize>,
+    network: Option<Network>,
+}
+
+/// Outputs that read from the spool.
+#[derive(Debug)]
+struct Network {
+    spool: Arc<Spool>,
+    workers: Vec<NetworkWorker>,
+    /// Id and document of what the spool gets at the next [`Outputs::flush`].
+    unspooled: Mutex<Vec<(String, String)>>,
 }
 
 impl Outputs {
     /// Opens the outputs that `options` turn on. One that fails is logged and tried again with each alert; only if all
     /// fail there is no point in going on.
-    pub fn open(options: &OutputOptions, metrics: &Metrics) -> Result<Self, OutputsError> {
-        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    pub fn open(
+        options: &OutputOptions,
+        spool: &SpoolOptions,
+        metrics: &Metrics,
+    ) -> Result<Self, OutputsError> {
+        let mut local: Vec<Box<dyn Sink>> = Vec::new();
         if options.stdout.enabled {
-            sinks.push(Box::new(StdoutSink::stdout(options.stdout.format)));
+            local.push(Box::new(StdoutSink::stdout(options.stdout.format)));
         }
         if let Some(file) = &options.file {
-            sinks.push(Box::new(FileSink::new(file)));
+            local.push(Box::new(FileSink::new(file)));
         }
-        Self::start(sinks, metrics, Tuning::default())
+        let mut network: Vec<Box<dyn NetworkSink>> = Vec::new();
+        if let Some(elasticsearch) = &options.elasticsearch {
+            network.push(Box::new(Elasticsearch::new(elasticsearch)));
+        }
+        Self::start(Sinks { local, network }, spool, metrics, Tuning::default())
     }
 
-    fn start(sinks: Vec<Box<dyn Sink>>, metrics: &Metrics, tuning: Tuning) -> Result<Self, OutputsError> {
-        if sinks.is_empty() {
+    fn start(
+        sinks: Sinks,
+        spool: &SpoolOptions,
+        metrics: &Metrics,
+        tuning: Tuning,
+    ) -> Result<Self, OutputsError> {
+        let Sinks { mut local, mut network } = sinks;
+        let count = local.len() + network.len();
+        if count == 0 {
             return Err(OutputsError::None);
         }
-        let count = sinks.len();
-        let (working_sender, working) = watch::channel(count);
-        let working_sender = Arc::new(working_sender);
-        let mut workers = Vec::new();
-        let mut failures = Vec::new();
-        for mut sink in sinks {
-            let name = sink.name();
-            if let Err(failure) = sink.open() {
-                metrics.output(name).errors.increment();
-                failures.push((name, failure.to_string()));
-            }
-            let working = Arc::clone(&working_sender);
-            let worker = Worker::start(sink, metrics.output(name), tuning, working)
-                .map_err(|error| OutputsError::Thread { output: name, error })?;
-            workers.push(worker);
-        }
+        let opened =
+            local.iter_mut().map(|sink| (sink.name(), sink.open().map_err(|error| error.to_string())));
+        let mut results: Vec<_> = opened.collect();
+        results.extend(
+            network.iter_mut().map(|sink| (sink.name(), sink.open().map_err(|error| error.to_string()))),
+        );
+        let failures: Vec<_> =
+            results.into_iter().filter_map(|(name, result)| Some((name, result.err()?))).collect();
         if failures.len() == count {
             return Err(OutputsError::AllFailed(failures.into_iter().map(|(_, failure)| failure).collect()));
         }
         for (output, failure) in failures {
+            metrics.output(output).errors.increment();
             tracing::error!(
                 output,
                 "{failure}; the other outputs go on, and this one is tried again with each alert"
             );
         }
-        Ok(Self { workers, working })
+
+        let (working_sender, working) = watch::channel(count);
+        let working_sender = Arc::new(working_sender);
+        let mut workers = Vec::new();
+        for sink in local {
+            let name = sink.name();
+            let worker = Worker::start(sink, metrics.output(name), tuning, Arc::clone(&working_sender))
+                .map_err(|error| OutputsError::Thread { output: name, error })?;
+            workers.push(worker);
+        }
+        let network =
+            if network.is_empty() { None } else { Some(Network::start(network, spool, metrics, tuning)?) };
+        Ok(Self { workers, working, network })
     }
 
-    /// Gives the alert to every output. Never blocks: an output whose queue is full, or that is gone, drops it, which is
-    /// counted and logged.
+    /// Gives the alert to every output; to those of the network with the next [`Outputs::flush`]. Never blocks: an output
+    /// whose queue is full, or that is gone, drops it, which is counted and logged.
     pub fn send(&self, alert: &Arc<dyn Record>) {
         for worker in &self.workers {
             worker.send(Arc::clone(alert));
         }
+        if let Some(network) = &self.network {
+            network.unspooled().push((alert.id().to_owned(), alert.to_line()));
+        }
     }
 
-    /// Whether no alert waits for any output.
+    /// Brings what was sent to the disk, for network outputs to deliver: what is there then outlives this process.
+    pub fn flush(&self) {
+        if let Some(network) = &self.network {
+            let alerts = std::mem::take(&mut *network.unspooled());
+            if !alerts.is_empty() {
+                network.spool.append(alerts);
+            }
+        }
+    }
+
+    /// Whether no alert waits in memory for any output.
     pub fn is_idle(&self) -> bool {
         self.workers.iter().all(Worker::is_idle)
     }
@@ -186,16 +234,67 @@ impl Outputs {
     }
 
     /// Takes no more alerts and waits until what was sent is delivered, at most `patience` long. Returns how many
-    /// alerts were dropped on the way out, counted for each output.
+    /// alerts were dropped on the way out, counted for each output; what is in the spool stays there.
     pub fn close(&self, patience: Duration) -> u64 {
+        self.flush();
         let deadline = Instant::now() + patience;
         let dropped = |workers: &[Worker]| workers.iter().map(Worker::dropped).sum::<u64>();
         let before = dropped(&self.workers);
         self.workers.iter().for_each(Worker::stop);
+        if let Some(network) = &self.network {
+            network.spool.close();
+        }
         for worker in &self.workers {
             worker.finish(deadline);
         }
+        if let Some(network) = &self.network {
+            network.finish(deadline);
+        }
         dropped(&self.workers) - before
+    }
+}
+
+/// What alerts are delivered with.
+#[derive(Default)]
+struct Sinks {
+    local: Vec<Box<dyn Sink>>,
+    network: Vec<Box<dyn NetworkSink>>,
+}
+
+impl Network {
+    fn start(
+        sinks: Vec<Box<dyn NetworkSink>>,
+        options: &SpoolOptions,
+        metrics: &Metrics,
+        tuning: Tuning,
+    ) -> Result<Self, OutputsError> {
+        let names: Vec<_> = sinks.iter().map(|sink| sink.name()).collect();
+        let spool = Arc::new(Spool::open(options, &names, metrics));
+        let dead_letters = Arc::new(DeadLetters::new(options));
+        let mut workers = Vec::new();
+        for sink in sinks {
+            let output = sink.name();
+            let (spool, dead_letters) = (Arc::clone(&spool), Arc::clone(&dead_letters));
+            let worker =
+                NetworkWorker::start(sink, spool, dead_letters, metrics.network_output(output), tuning)
+                    .map_err(|error| OutputsError::Thread { output, error })?;
+            workers.push(worker);
+        }
+        Ok(Self { spool, workers, unspooled: Mutex::default() })
+    }
+
+    fn unspooled(&self) -> std::sync::MutexGuard<'_, Vec<(String, String)>> {
+        self.unspooled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the deliveries to end, at most until `deadline`.
+    fn finish(&self, deadline: Instant) {
+        self.workers.iter().for_each(|worker| worker.finish(deadline, &self.spool));
+        if !self.spool.is_saved() {
+            tracing::error!(
+                "alerts for network outputs are lost: the spool could not be written before the end"
+            );
+        }
     }
 }
 

@@ -125,10 +125,10 @@ fn failure(source: io::Error) -> SinkError {
     let code = source.raw_os_error().map(Errno::from_raw_os_error);
     if let Some(Errno::NOSPC | Errno::DQUOT) = code {
         let remedy = "free space where it is redirected to".to_owned();
-        SinkError::Temporary(Failure { attempt, source, remedy })
+        SinkError::Temporary(Failure { attempt, source: source.into(), remedy })
     } else {
         let remedy =
             "whoever read it has gone: start ldsentry again with a reader that stays, or use [output.file]";
-        SinkError::Gone(Failure { attempt, source, remedy: remedy.to_owned() })
+        SinkError::Gone(Failure { attempt, source: source.into(), remedy: remedy.to_owned() })
     }
 }

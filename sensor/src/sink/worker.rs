@@ -13,20 +13,22 @@ use crate::metrics::OutputCounters;
 use crate::queue::{Queue, Refused};
 
 /// How often the log says that an output is still in trouble, or still drops alerts.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How much an output may hold, and how often it tries again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tuning {
     /// Alerts that may wait. An alert takes a few kilobytes.
     pub(super) capacity: usize,
-    /// Time between two attempts.
+    /// Time between two attempts; for a network output, after the first.
     pub(super) retry: Duration,
+    /// Longest time between two attempts of a network output.
+    pub(super) longest_retry: Duration,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { capacity: 4096, retry: Duration::from_secs(1) }
+        Self { capacity: 4096, retry: Duration::from_secs(1), longest_retry: Duration::from_mins(1) }
     }
 }
 

@@ -14,7 +14,9 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        let is_test = path.ends_with("tests.rs") || path.ends_with("testing.rs");
+        let is_test = path.to_string_lossy().rsplit_once("/src/").is_some_and(|(_, module)| {
+            module.split('/').any(|part| matches!(part.trim_end_matches(".rs"), "tests" | "testing"))
+        });
         // Of a file that is all tests, what it says about itself is left.
         let first = text.lines().next().unwrap_or_default().to_owned();
         Ok(if is_test { Self { text: first } } else { Self::new(&text) })

@@ -10,8 +10,12 @@ use std::process::Command;
 use super::*;
 use crate::config::{FileMode, FileOptions, Format};
 
+mod elasticsearch;
+mod network;
+
 const PATIENCE: Duration = Duration::from_mins(1);
-const TUNING: Tuning = Tuning { capacity: 8, retry: Duration::from_millis(5) };
+const TUNING: Tuning =
+    Tuning { capacity: 8, retry: Duration::from_millis(5), longest_retry: Duration::from_millis(20) };
 
 #[derive(Debug)]
 struct TestAlert {
@@ -68,13 +72,61 @@ fn wait_for<T: PartialEq + fmt::Debug>(expected: &T, mut now: impl FnMut() -> T)
     }
 }
 
-fn start(sinks: Vec<Box<dyn Sink>>, metrics: &Metrics) -> Outputs {
-    Outputs::start(sinks, metrics, TUNING).unwrap()
+impl From<Box<dyn Sink>> for Sinks {
+    fn from(sink: Box<dyn Sink>) -> Self {
+        Self { local: vec![sink], network: Vec::new() }
+    }
+}
+
+impl From<Box<dyn NetworkSink>> for Sinks {
+    fn from(sink: Box<dyn NetworkSink>) -> Self {
+        Self { local: Vec::new(), network: vec![sink] }
+    }
+}
+
+/// Outputs with a spool of their own.
+struct Started {
+    outputs: Outputs,
+    _directory: tempfile::TempDir,
+}
+
+impl Started {
+    fn send(&self, alert: &Arc<dyn Record>) {
+        self.outputs.send(alert);
+        self.outputs.flush();
+    }
+
+    fn close(self, patience: Duration) -> u64 {
+        self.outputs.close(patience)
+    }
+}
+
+fn start(sinks: impl Into<Sinks>, metrics: &Metrics) -> Started {
+    try_start(sinks, metrics).unwrap()
+}
+
+fn start_local(local: Vec<Box<dyn Sink>>, metrics: &Metrics) -> Started {
+    start(Sinks { local, network: Vec::new() }, metrics)
+}
+
+fn try_start(sinks: impl Into<Sinks>, metrics: &Metrics) -> Result<Started, OutputsError> {
+    let directory = tempfile::tempdir().unwrap();
+    let outputs = Outputs::start(sinks.into(), &spool_options(directory.path()), metrics, TUNING)?;
+    Ok(Started { outputs, _directory: directory })
+}
+
+fn spool_options(directory: &Path) -> SpoolOptions {
+    SpoolOptions {
+        path: directory.join("spool.redb"),
+        dead_letters: directory.join("dead-letters.ndjson"),
+        ..SpoolOptions::default()
+    }
 }
 
 /// An output under test and its far end.
 trait Rig {
-    fn sink(&self) -> Box<dyn Sink>;
+    fn sinks(&self) -> Sinks;
+    fn name(&self) -> &'static str;
     /// The next alert to arrive; waits for it.
     fn receive(&mut self) -> usize;
     /// Makes the output take nothing.
@@ -93,9 +145,19 @@ impl PipeRig {
     }
 }
 
-impl Rig for PipeRig {
+impl PipeRig {
     fn sink(&self) -> Box<dyn Sink> {
         Box::new(StdoutSink::redirected(Format::Ndjson, self.writer.try_clone().unwrap().into()))
+    }
+}
+
+impl Rig for PipeRig {
+    fn sinks(&self) -> Sinks {
+        self.sink().into()
+    }
+
+    fn name(&self) -> &'static str {
+        "stdout"
     }
 
     fn receive(&mut self) -> usize {
@@ -126,12 +188,20 @@ impl FileRig {
     fn path(&self) -> PathBuf {
         self.directory.path().join("out/alerts.ndjson")
     }
-}
 
-impl Rig for FileRig {
     fn sink(&self) -> Box<dyn Sink> {
         fs::create_dir_all(self.directory.path().join("out")).unwrap();
         Box::new(file_sink(&self.path()))
+    }
+}
+
+impl Rig for FileRig {
+    fn sinks(&self) -> Sinks {
+        self.sink().into()
+    }
+
+    fn name(&self) -> &'static str {
+        "file"
     }
 
     fn receive(&mut self) -> usize {
@@ -160,17 +230,16 @@ fn file_sink(path: &Path) -> FileSink {
     FileSink::new(&file_options(path))
 }
 
-fn rigs() -> [Box<dyn Rig>; 2] {
-    [Box::new(PipeRig::new()), Box::new(FileRig::new())]
+fn rigs() -> [Box<dyn Rig>; 3] {
+    [Box::new(PipeRig::new()), Box::new(FileRig::new()), Box::new(elasticsearch::ElasticsearchRig::new())]
 }
 
 #[test]
 fn contract_each_alert_arrives_at_once_and_in_order() {
     for mut rig in rigs() {
         let metrics = Metrics::default();
-        let sink = rig.sink();
-        let counters = metrics.output(sink.name());
-        let outputs = start(vec![sink], &metrics);
+        let counters = metrics.output(rig.name());
+        let outputs = start(rig.sinks(), &metrics);
         for number in 0..100 {
             outputs.send(&alert(number));
             assert_eq!(rig.receive(), number, "without anything sent after it");
@@ -184,7 +253,7 @@ fn contract_each_alert_arrives_at_once_and_in_order() {
 fn contract_closing_delivers_what_waits() {
     for mut rig in rigs() {
         let metrics = Metrics::default();
-        let outputs = start(vec![rig.sink()], &metrics);
+        let outputs = start(rig.sinks(), &metrics);
         (0..TUNING.capacity).for_each(|number| outputs.send(&alert(number)));
         assert_eq!(outputs.close(PATIENCE), 0);
         (0..TUNING.capacity).for_each(|number| assert_eq!(rig.receive(), number));
@@ -192,16 +261,16 @@ fn contract_closing_delivers_what_waits() {
 }
 
 #[test]
-fn contract_an_obstructed_output_delays_no_other_and_counts_what_it_drops() {
+fn contract_an_obstructed_output_delays_no_other_and_counts_what_it_does_not_deliver() {
     for mut rig in rigs() {
         let metrics = Metrics::default();
         let mut other = FileRig::new();
-        let sink = rig.sink();
-        let counters = metrics.output(sink.name());
+        let counters = metrics.output(rig.name());
+        let waiting = metrics.output_waiting(rig.name());
         // Told apart from the one under test by its counters: both may be files.
         let other_metrics = Metrics::default();
-        let outputs = start(vec![sink], &metrics);
-        let others = start(vec![other.sink()], &other_metrics);
+        let outputs = start(rig.sinks(), &metrics);
+        let others = start(other.sinks(), &other_metrics);
         rig.obstruct();
         let count = 10 * TUNING.capacity;
         for number in 0..count {
@@ -209,9 +278,10 @@ fn contract_an_obstructed_output_delays_no_other_and_counts_what_it_drops() {
             others.send(&alert(number));
             assert_eq!(other.receive(), number);
         }
-        let dropped = outputs.close(Duration::ZERO);
-        assert!(dropped > 0);
-        assert_eq!((counters.delivered.get(), counters.dropped.get()), (0, count as u64));
+        outputs.close(Duration::ZERO);
+        let (dropped, waiting) = (counters.dropped.get(), waiting.get());
+        assert_eq!((counters.delivered.get(), dropped + waiting), (0, count as u64));
+        assert!(dropped == 0 || waiting == 0, "what is on disk is not dropped");
         others.close(PATIENCE);
     }
 }
@@ -220,7 +290,7 @@ fn contract_an_obstructed_output_delays_no_other_and_counts_what_it_drops() {
 fn outputs_in_one_set_do_not_wait_for_each_other() {
     let metrics = Metrics::default();
     let (mut pipe, mut file) = (PipeRig::new(), FileRig::new());
-    let outputs = start(vec![pipe.sink(), file.sink()], &metrics);
+    let outputs = start_local(vec![pipe.sink(), file.sink()], &metrics);
     pipe.obstruct();
     for number in 0..10 * TUNING.capacity {
         outputs.send(&alert(number));
@@ -233,7 +303,7 @@ fn outputs_in_one_set_do_not_wait_for_each_other() {
 async fn a_closed_pipe_ends_that_output_and_no_other() {
     let metrics = Metrics::default();
     let (pipe, mut file) = (PipeRig::new(), FileRig::new());
-    let outputs = start(vec![pipe.sink(), file.sink()], &metrics);
+    let outputs = start_local(vec![pipe.sink(), file.sink()], &metrics);
     drop(pipe.reader);
     for number in 0..10 {
         outputs.send(&alert(number));
@@ -242,7 +312,7 @@ async fn a_closed_pipe_ends_that_output_and_no_other() {
     let counters = metrics.output("stdout");
     wait_for(&10, || counters.dropped.get());
     assert_eq!((counters.delivered.get(), counters.errors.get()), (0, 1));
-    let all_gone = tokio::time::timeout(Duration::from_millis(10), outputs.all_gone()).await;
+    let all_gone = tokio::time::timeout(Duration::from_millis(10), outputs.outputs.all_gone()).await;
     assert!(all_gone.is_err(), "the file still works");
     assert_eq!(outputs.close(PATIENCE), 0);
 }
@@ -251,10 +321,10 @@ async fn a_closed_pipe_ends_that_output_and_no_other() {
 async fn when_the_only_output_is_gone_that_is_known() {
     let metrics = Metrics::default();
     let pipe = PipeRig::new();
-    let outputs = start(vec![pipe.sink()], &metrics);
+    let outputs = start_local(vec![pipe.sink()], &metrics);
     drop(pipe.reader);
     outputs.send(&alert(0));
-    tokio::time::timeout(PATIENCE, outputs.all_gone()).await.unwrap();
+    tokio::time::timeout(PATIENCE, outputs.outputs.all_gone()).await.unwrap();
 }
 
 #[test]
@@ -271,7 +341,7 @@ fn a_non_blocking_pipe_loses_nothing() {
     let metrics = Metrics::default();
     let pipe = PipeRig::new();
     rustix::io::ioctl_fionbio(&pipe.writer, true).unwrap();
-    let outputs = start(vec![pipe.sink()], &metrics);
+    let outputs = start_local(vec![pipe.sink()], &metrics);
     drop(pipe.writer);
     // More than a pipe holds.
     (0..4).for_each(|number| outputs.send(&large_alert(number, 100_000)));
@@ -287,7 +357,7 @@ fn a_missing_directory_is_an_error_that_stops_no_other_output() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("missing/alerts.ndjson");
     let mut pipe = PipeRig::new();
-    let outputs = start(vec![pipe.sink(), Box::new(file_sink(&path))], &metrics);
+    let outputs = start_local(vec![pipe.sink(), Box::new(file_sink(&path))], &metrics);
     outputs.send(&alert(1));
     assert_eq!(pipe.receive(), 1);
     let counters = metrics.output("file");
@@ -301,7 +371,7 @@ fn a_missing_directory_is_an_error_that_stops_no_other_output() {
 #[test]
 fn outputs_that_cannot_work_are_refused_at_start() {
     let metrics = Metrics::default();
-    let none = Outputs::start(Vec::new(), &metrics, TUNING).unwrap_err();
+    let none = try_start(Sinks::default(), &metrics).err().unwrap();
     insta::assert_snapshot!(none, @"no output is on, alerts would go nowhere; set `enabled = true` in [output.stdout] or add [output.file] to the configuration");
 
     let directory = tempfile::tempdir().unwrap();
@@ -309,8 +379,8 @@ fn outputs_that_cannot_work_are_refused_at_start() {
     Command::new("mkfifo").arg(directory.path().join("fifo")).status().unwrap();
     let paths = ["missing/alerts.ndjson", "", "file/alerts.ndjson", "fifo"];
     let messages = paths.map(|path| {
-        let sink = Box::new(file_sink(&directory.path().join(path)));
-        let error = Outputs::start(vec![sink], &metrics, TUNING).unwrap_err().to_string();
+        let sink: Box<dyn Sink> = Box::new(file_sink(&directory.path().join(path)));
+        let error = try_start(sink, &metrics).err().unwrap().to_string();
         error.replace(directory.path().to_str().unwrap(), "DIR")
     });
     insta::assert_snapshot!(messages.join("\n"));
@@ -321,7 +391,7 @@ fn a_file_is_made_for_its_owner_alone_and_appended_to() {
     let metrics = Metrics::default();
     let rig = FileRig::new();
     for number in 0..2 {
-        let outputs = start(vec![rig.sink()], &metrics);
+        let outputs = start_local(vec![rig.sink()], &metrics);
         outputs.send(&alert(number));
         outputs.close(PATIENCE);
     }
@@ -333,7 +403,7 @@ fn a_file_is_made_for_its_owner_alone_and_appended_to() {
 fn a_file_that_is_renamed_removed_or_truncated_is_followed() {
     let metrics = Metrics::default();
     let rig = FileRig::new();
-    let outputs = start(vec![rig.sink()], &metrics);
+    let outputs = start_local(vec![rig.sink()], &metrics);
     let deliver = |number| {
         outputs.send(&alert(number));
         let path = rig.path();
@@ -484,7 +554,7 @@ fn a_full_disk_keeps_whole_lines_and_what_waits_arrives_when_there_is_space() {
     let counters = metrics.output("file");
     let path = disk.0.path().join("alerts.ndjson");
     let mut pipe = PipeRig::new();
-    let outputs = start(vec![Box::new(file_sink(&path)), pipe.sink()], &metrics);
+    let outputs = start_local(vec![Box::new(file_sink(&path)), pipe.sink()], &metrics);
     outputs.send(&alert(0));
     wait_for(&vec![0], || ids_in(&path));
     let filler = disk.fill();
@@ -506,7 +576,7 @@ fn a_full_disk_at_the_end_is_counted() {
     let Some(disk) = SmallDisk::mount() else { return };
     let metrics = Metrics::default();
     let path = disk.0.path().join("alerts.ndjson");
-    let outputs = start(vec![Box::new(file_sink(&path))], &metrics);
+    let outputs = start_local(vec![Box::new(file_sink(&path))], &metrics);
     let _filler = disk.fill();
     (0..3).for_each(|number| outputs.send(&large_alert(number, 10_000)));
     assert_eq!(outputs.close(PATIENCE), 3);
@@ -547,7 +617,7 @@ fn standard_output_on_a_full_disk_goes_on_where_it_stopped() {
     let file = File::options().write(true).open(&filler).unwrap();
     file.set_len(file.metadata().unwrap().len() - 8192).unwrap();
     drop(file);
-    let outputs = start(vec![Box::new(StdoutSink::redirected(Format::Ndjson, output))], &metrics);
+    let outputs = start_local(vec![Box::new(StdoutSink::redirected(Format::Ndjson, output))], &metrics);
     (1..3).for_each(|number| outputs.send(&large_alert(number, 20_000)));
     wait_for(&true, || counters.errors.get() > 2);
     assert!(fs::metadata(&path).unwrap().len() > 0, "a part was written");

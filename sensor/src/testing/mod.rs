@@ -1,5 +1,9 @@
 //! What tests of several modules share.
 
+pub(crate) mod certificates;
+pub(crate) mod elasticsearch;
+pub(crate) mod http;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,0 +1,164 @@
+//! The configuration of what leaves the host: the spool, the outputs that read from it, and their secrets.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::{SecretSource, Span, Url};
+
+/// What network outputs still have to deliver, on disk. Used if a network output is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpoolOptions {
+    /// The file; its directory is made if it is missing.
+    pub path: PathBuf,
+    /// Most bytes of alerts that wait; beyond them the oldest are dropped, and counted. The file itself can be about
+    /// twice as big.
+    pub max_bytes: NonZeroU64,
+    /// Age beyond which an alert is dropped, and counted.
+    pub max_age: Span,
+    /// File for alerts that a server refused for good, with its reason, one JSON document a line. At 64 MiB it is
+    /// renamed to `PATH.1`.
+    pub dead_letters: PathBuf,
+}
+
+impl Default for SpoolOptions {
+    fn default() -> Self {
+        Self {
+            path: "/var/lib/ldsentry/spool.redb".into(),
+            max_bytes: const { NonZeroU64::new(256 << 20).unwrap() },
+            max_age: Span::from_secs(7 * 24 * 60 * 60),
+            dead_letters: "/var/lib/ldsentry/dead-letters.ndjson".into(),
+        }
+    }
+}
+
+/// Elasticsearch, through `_bulk`. `ldsentry setup elasticsearch` installs the index template. Credentials are `api_key`,
+/// `bearer_token`, or `username` with `password`; more than one is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ElasticsearchOptions {
+    /// Addresses of the cluster's nodes, such as `"https://es1.example.com:9200"`; the next one is tried if one does not
+    /// answer.
+    pub urls: Vec<Url>,
+    /// Data stream to create alerts in.
+    #[serde(default = "default_data_stream")]
+    pub data_stream: String,
+    /// An API key as Elasticsearch shows it: encoded, or `id:key`.
+    #[schemars(with = "SecretSource")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<SecretSource>,
+    /// A bearer token, of a service account for example.
+    #[schemars(with = "SecretSource")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer_token: Option<SecretSource>,
+    /// User name for basic authentication.
+    #[schemars(with = "String")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Its password.
+    #[schemars(with = "SecretSource")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretSource>,
+    /// Whether requests are compressed with gzip.
+    #[serde(default = "yes")]
+    pub gzip: bool,
+    /// Most alerts in a request.
+    #[serde(default = "batch_count")]
+    pub batch: NonZeroU32,
+    /// How long a request may take.
+    #[serde(default = "request_timeout")]
+    pub timeout: Span,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: TlsOptions,
+}
+
+/// Certificates for a connection. Without `ca_file`, those apply that the system trusts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsOptions {
+    /// PEM file with the certificates of the authorities that may vouch for the server.
+    #[schemars(with = "PathBuf")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with this client's certificate and those that lead to its authority.
+    #[schemars(with = "PathBuf")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[schemars(with = "PathBuf")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl SpoolOptions {
+    pub(super) fn paths(&mut self) -> [&mut PathBuf; 2] {
+        [&mut self.path, &mut self.dead_letters]
+    }
+}
+
+impl ElasticsearchOptions {
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let secrets = [&mut self.api_key, &mut self.bearer_token, &mut self.password];
+        secret_paths(secrets).chain(self.tls.paths())
+    }
+
+    /// What is contradictory or missing, and what to do.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let ways = [self.api_key.is_some(), self.bearer_token.is_some(), self.username.is_some()];
+        if self.urls.is_empty() {
+            Some(("no URL is given", "list at least one in `urls`"))
+        } else if ways.into_iter().filter(|way| *way).count() > 1 {
+            Some((
+                "more than one kind of credentials is given",
+                "keep one of api_key, bearer_token, username",
+            ))
+        } else if self.username.is_some() != self.password.is_some() {
+            Some(("`username` and `password` go together", "add the other one"))
+        } else {
+            self.tls.fault()
+        }
+    }
+}
+
+impl TlsOptions {
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.ca_file, &mut self.certificate_file, &mut self.key_file].into_iter().flatten()
+    }
+
+    /// What is missing, and what to do.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        (self.certificate_file.is_some() != self.key_file.is_some())
+            .then_some(("`certificate_file` and `key_file` go together", "add the other one"))
+    }
+
+    /// The files that are given.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.ca_file, &self.certificate_file, &self.key_file].into_iter().flatten().map(PathBuf::as_path)
+    }
+}
+
+fn secret_paths<'s>(
+    secrets: impl IntoIterator<Item = &'s mut Option<SecretSource>>,
+) -> impl Iterator<Item = &'s mut PathBuf> {
+    secrets.into_iter().flatten().filter_map(SecretSource::file_mut)
+}
+
+fn default_data_stream() -> String {
+    "logs-ldsentry.alerts-default".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn batch_count() -> NonZeroU32 {
+    const { NonZeroU32::new(500).unwrap() }
+}
+
+fn request_timeout() -> Span {
+    Span::from_secs(30)
+}

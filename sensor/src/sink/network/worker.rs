@@ -1,0 +1,150 @@
+//! The thread of one network output: takes batches from the spool and delivers them, however long that takes.
+
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Instant;
+
+use super::backoff::Backoff;
+use super::dead_letters::DeadLetters;
+use super::{NetworkSink, Outcome};
+use crate::metrics::NetworkCounters;
+use crate::sink::spool::{Batch, Next, Spool, Spooled};
+use crate::sink::throttle::Throttle;
+use crate::sink::worker::{LOG_INTERVAL, Tuning};
+
+/// The near side of a network output's thread.
+#[derive(Debug)]
+pub(in crate::sink) struct NetworkWorker {
+    name: &'static str,
+    /// Says nothing, and is gone when the thread ends.
+    running: mpsc::Receiver<()>,
+}
+
+impl NetworkWorker {
+    pub(in crate::sink) fn start(
+        sink: Box<dyn NetworkSink>,
+        spool: Arc<Spool>,
+        dead_letters: Arc<DeadLetters>,
+        counters: NetworkCounters,
+        tuning: Tuning,
+    ) -> io::Result<Self> {
+        let name = sink.name();
+        let (running_sender, running) = mpsc::channel();
+        let backoff = Backoff::new(tuning.retry, tuning.longest_retry);
+        let mut delivery = Delivery { sink, spool, dead_letters, counters, backoff, trouble: None };
+        thread::Builder::new().name(format!("output-{name}")).spawn(move || {
+            delivery.run();
+            drop(running_sender);
+        })?;
+        Ok(Self { name, running })
+    }
+
+    /// Waits for the end of the deliveries, at most until `deadline`. What is left then stays in the spool.
+    pub(in crate::sink) fn finish(&self, deadline: Instant, spool: &Spool) {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let _ = self.running.recv_timeout(patience);
+        let waiting = spool.waiting(self.name);
+        if waiting > 0 {
+            let output = self.name;
+            tracing::warn!(
+                output,
+                "{waiting} alerts are in the spool and are delivered after the next start"
+            );
+        }
+    }
+}
+
+/// The far side: what runs on the thread.
+struct Delivery {
+    sink: Box<dyn NetworkSink>,
+    spool: Arc<Spool>,
+    dead_letters: Arc<DeadLetters>,
+    counters: NetworkCounters,
+    backoff: Backoff,
+    trouble: Option<Throttle>,
+}
+
+impl Delivery {
+    fn run(&mut self) {
+        let name = self.sink.name();
+        while let Next::Batch(batch) = self.spool.next(name, self.sink.limits(), None) {
+            if !self.deliver(&batch) {
+                return;
+            }
+            self.spool.advance(name, &batch, Vec::new());
+        }
+    }
+
+    /// Delivers a batch, however often that has to be tried. Whether it is done with; else the daemon ends.
+    fn deliver(&mut self, batch: &Batch) -> bool {
+        let mut left = batch.alerts.clone();
+        let mut last_attempt = false;
+        loop {
+            let before = left.len();
+            let failure = match self.sink.deliver(&left) {
+                Ok(outcomes) => {
+                    let (later, reason) = self.settle(&left, outcomes);
+                    left = later;
+                    reason
+                }
+                Err(failure) => Some(failure.to_string()),
+            };
+            if left.len() < before {
+                self.backoff.reset();
+            }
+            let Some(failure) = failure else {
+                if self.trouble.take().is_some() {
+                    tracing::info!(output = self.sink.name(), "works again");
+                }
+                return true;
+            };
+            self.counters.output.errors.increment();
+            let trouble = self.trouble.get_or_insert_with(|| Throttle::new(LOG_INTERVAL));
+            if trouble.admit(Instant::now()).is_some() {
+                let output = self.sink.name();
+                tracing::error!(output, "{failure}; alerts are kept and tried again");
+            }
+            if last_attempt {
+                return false;
+            }
+            last_attempt = self.spool.wait_unless_closed(self.backoff.next());
+        }
+    }
+
+    /// Counts what is done with; gives what is not, and why.
+    fn settle(&self, alerts: &[Arc<Spooled>], outcomes: Vec<Outcome>) -> (Vec<Arc<Spooled>>, Option<String>) {
+        let (mut left, mut why) = (Vec::new(), None);
+        for (alert, outcome) in alerts.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Delivered => self.counters.output.delivered.increment(),
+                Outcome::Rejected(reason) => self.bury(alert, &reason),
+                Outcome::Later(reason) => {
+                    left.push(Arc::clone(alert));
+                    why = Some(reason);
+                }
+            }
+        }
+        (left, why)
+    }
+
+    fn bury(&self, alert: &Spooled, reason: &str) {
+        let (output, id) = (self.sink.name(), &alert.id);
+        match self.dead_letters.write(output, alert, reason) {
+            Ok(()) => {
+                self.counters.rejected.increment();
+                tracing::error!(
+                    output,
+                    "the server refused the alert {id}: {reason}; it is in spool.dead_letters"
+                );
+            }
+            Err(error) => {
+                self.counters.output.dropped.increment();
+                tracing::error!(
+                    output,
+                    "dropped the alert {id}, which the server refused: {reason}; {error}"
+                );
+            }
+        }
+    }
+}
