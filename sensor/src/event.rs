@@ -14,6 +14,8 @@ pub struct Event {
     pub action: Action,
     /// Whether the operation succeeded.
     pub outcome: Outcome,
+    /// How it was learned of.
+    pub origin: Origin,
     /// The entry.
     pub file: File,
     /// Who did it.
@@ -62,6 +64,19 @@ pub enum Outcome {
     Failure,
     /// It cannot be known; rules treat it as done.
     Unknown,
+}
+
+/// How an event was learned of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A hook in the kernel saw the operation.
+    Hook,
+    /// fanotify told of it, after it was done.
+    Notification,
+    /// fanotify told that a directory above it was renamed.
+    DirectoryRename,
+    /// The file was found by looking: its own notification was lost, or its directory was not yet watched.
+    Rescan,
 }
 
 /// The entry that an event is about.
@@ -116,14 +131,14 @@ pub enum View {
 /// A process, as it was when the event happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Process {
-    /// Process id (the kernel's tgid) in the host's pid namespace.
+    /// Process id (the kernel's tgid) in the host's pid namespace; 0 if nobody knows who it was.
     pub pid: u32,
-    /// Thread id.
+    /// Thread id; 0 if it is not known.
     pub tid: u32,
-    /// Start of the process, nanoseconds since boot: with the pid, its identity.
+    /// Start of the process, nanoseconds since boot: with the pid, its identity. 0 if it is not known.
     pub start_boot_ns: u64,
     /// Start of the process, wall clock.
-    pub start: jiff::Timestamp,
+    pub start: Option<jiff::Timestamp>,
     /// The name that the thread gave itself (`comm`); says nothing about the file that runs.
     pub thread_name: String,
     /// The file that runs.
@@ -132,17 +147,17 @@ pub struct Process {
     pub args: Vec<String>,
     /// There were more arguments than were captured.
     pub args_truncated: bool,
-    /// Effective user.
-    pub user: User,
-    /// Effective group.
-    pub group: Group,
+    /// Effective user, if it is known.
+    pub user: Option<User>,
+    /// Effective group, if it is known.
+    pub group: Option<Group>,
     /// The user that logged in (`loginuid`), unless nobody did.
     pub login_user: Option<User>,
     /// Audit session, unless there is none.
     pub session_id: Option<u32>,
     /// Effective capabilities, a bit each.
     pub capabilities: u64,
-    /// cgroup (v2) id.
+    /// cgroup (v2) id; 0 if it is not known, as for the namespaces.
     pub cgroup_id: u64,
     /// Inode number of the mount namespace.
     pub mount_namespace: u32,

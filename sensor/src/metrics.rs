@@ -22,6 +22,9 @@ pub enum Family {
     SpoolBytes,
     SpoolErrors,
     LogLinesLost,
+    SourceFallbacks,
+    Rescans,
+    DirectoriesNotWatched,
 }
 
 /// How a metric's value moves.
@@ -35,7 +38,7 @@ pub enum Kind {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
@@ -46,6 +49,9 @@ impl Family {
         Self::SpoolBytes,
         Self::SpoolErrors,
         Self::LogLinesLost,
+        Self::SourceFallbacks,
+        Self::Rescans,
+        Self::DirectoriesNotWatched,
     ];
 
     /// The name as Prometheus shows it.
@@ -77,6 +83,9 @@ impl Family {
             Self::SpoolBytes => "ldsentry_spool_bytes",
             Self::SpoolErrors => "ldsentry_spool_errors",
             Self::LogLinesLost => "ldsentry_log_lines_lost",
+            Self::SourceFallbacks => "ldsentry_source_fallbacks",
+            Self::Rescans => "ldsentry_rescans",
+            Self::DirectoriesNotWatched => "ldsentry_directories_not_watched",
         }
     }
 
@@ -96,6 +105,15 @@ impl Family {
             Self::SpoolBytes => "What the alerts in the spool take",
             Self::SpoolErrors => "Failures to use the spool's file; alerts are kept in memory meanwhile",
             Self::LogLinesLost => "Log lines lost because standard error did not take them",
+            Self::SourceFallbacks => {
+                "Starts with fanotify because the hooks could not be attached: docs/sources.md says what it cannot see"
+            }
+            Self::Rescans => {
+                "fanotify: times that all directories were looked through for files whose notification was lost"
+            }
+            Self::DirectoriesNotWatched => {
+                "fanotify: directories in which a rule's files can be and that could not be marked"
+            }
         }
     }
 
@@ -108,7 +126,12 @@ impl Family {
             Self::AlertsSuppressed => &["rule_id", "clause"],
             Self::OutputAlerts => &["output", "result"],
             Self::OutputErrors | Self::OutputWaiting => &["output"],
-            Self::SpoolBytes | Self::SpoolErrors | Self::LogLinesLost => &[],
+            Self::SpoolBytes
+            | Self::SpoolErrors
+            | Self::LogLinesLost
+            | Self::SourceFallbacks
+            | Self::Rescans
+            | Self::DirectoriesNotWatched => &[],
         }
     }
 }
@@ -129,19 +152,31 @@ pub enum Counter {
     LostProgramMiss,
     /// Lost: bytes that are no event of this version.
     LostDecode,
+    /// Lost: fanotify's queue was full. Counts the times, each of which lost at least one.
+    LostQueueOverflow,
     /// Log lines that standard error did not take.
     LogLinesLost,
+    /// The hooks could not be attached.
+    SourceFallback,
+    /// Directories were looked through.
+    Rescans,
+    /// Directories that could not be marked.
+    DirectoriesNotWatched,
 }
 
 impl Counter {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 11] = [
         Self::EventsSuccess,
         Self::EventsFailure,
         Self::EventsUnknown,
         Self::LostRingFull,
         Self::LostProgramMiss,
         Self::LostDecode,
+        Self::LostQueueOverflow,
         Self::LogLinesLost,
+        Self::SourceFallback,
+        Self::Rescans,
+        Self::DirectoriesNotWatched,
     ];
 
     fn series(self) -> (Family, &'static [&'static str]) {
@@ -152,7 +187,11 @@ impl Counter {
             Self::LostRingFull => (Family::EventsLost, &["ring_full"]),
             Self::LostProgramMiss => (Family::EventsLost, &["program_miss"]),
             Self::LostDecode => (Family::EventsLost, &["decode"]),
+            Self::LostQueueOverflow => (Family::EventsLost, &["queue_overflow"]),
             Self::LogLinesLost => (Family::LogLinesLost, &[]),
+            Self::SourceFallback => (Family::SourceFallbacks, &[]),
+            Self::Rescans => (Family::Rescans, &[]),
+            Self::DirectoriesNotWatched => (Family::DirectoriesNotWatched, &[]),
         }
     }
 }
@@ -352,6 +391,10 @@ pub fn markdown_reference() -> String {
     for (reason, meaning) in [
         ("ring_full", "the ring buffer had no room: raise `sensor.ring_bytes`"),
         ("program_miss", "the kernel did not run the program (recursion, or no free kprobe instance)"),
+        (
+            "queue_overflow",
+            "fanotify's queue was full: counts the times, each of which lost one or more, and is followed by a rescan",
+        ),
         ("decode", "the bytes are no event of this version: the programs in the kernel are of another one"),
     ] {
         let _ = writeln!(text, "| `{reason}` | {meaning} |");
@@ -367,7 +410,7 @@ mod tests {
     fn every_loss_is_shown_before_it_happens() {
         let json = Metrics::default().to_json();
         let counters: serde_json::Value = serde_json::from_str(&json).unwrap();
-        for reason in ["ring_full", "program_miss", "decode"] {
+        for reason in ["ring_full", "program_miss", "decode", "queue_overflow"] {
             let name = format!("ldsentry_events_lost_total{{reason=\"{reason}\"}}");
             assert_eq!(counters["counters"][&name], 0, "{name} in {json}");
         }

@@ -1,5 +1,7 @@
 //! The daemon: the only place that knows all stages.
 
+mod source;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::source::{Input, Wakeup, Watcher};
 use crate::alert::{self, Alert};
 use crate::config::{Attach, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
@@ -14,10 +17,11 @@ use crate::detect::{Engine, Exclusion, Verdict};
 use crate::ecs::{self, Document};
 use crate::enrich::enrich;
 use crate::event::{Event, Outcome};
+use crate::fanotify::FanotifyError;
 use crate::filter::Filters;
 use crate::host::Procfs;
 use crate::instance::{Instance, InstanceError};
-use crate::kernel::{self, AttachMode, Diagnostics, Kernel, KernelError, Ring};
+use crate::kernel::{self, AttachMode, Diagnostics, KernelError, Ring};
 use crate::load::Loaded;
 use crate::log::Log;
 use crate::memory::{self, Memory};
@@ -35,6 +39,12 @@ pub enum PipelineError {
     /// The kernel cannot be watched.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// fanotify does not work.
+    #[error(transparent)]
+    Fanotify(#[from] FanotifyError),
+    /// Nothing works: why there are no hooks, and why there is no fanotify.
+    #[error("{}\n{}", .0.0, .0.1)]
+    NoSource(Box<(KernelError, FanotifyError)>),
     /// Another sensor runs.
     #[error(transparent)]
     Instance(#[from] InstanceError),
@@ -47,6 +57,21 @@ pub enum PipelineError {
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
+}
+
+impl PipelineError {
+    /// Why there are no hooks, if that is what it is about.
+    pub fn about_hooks(&self) -> Option<&KernelError> {
+        match self {
+            Self::Kernel(error) => Some(error),
+            Self::NoSource(errors) => Some(&errors.0),
+            Self::Fanotify(_)
+            | Self::Instance(_)
+            | Self::Outputs(_)
+            | Self::OutputsGone
+            | Self::Signals(_) => None,
+        }
+    }
 }
 
 /// What the settings and the rules mean to the kernel's side.
@@ -72,11 +97,9 @@ pub async fn run(
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
     let outputs = Outputs::open(&settings.output, &settings.spool, metrics)?;
-    let filters = loaded.engine.filters();
-    let (mut kernel, ring) = kernel::open(&kernel_options(&settings.sensor, &filters))?;
-    kernel.set_filters(&filters)?;
+    let (watcher, input) = source::open(&settings.sensor, &loaded.engine, metrics)?;
     let mut pipeline = Pipeline {
-        kernel,
+        watcher,
         engine: loaded.engine,
         outcomes: Outcomes::new(settings.sensor.outcome_timeout.get()),
         host: Procfs::new(Path::new("/")),
@@ -90,13 +113,13 @@ pub async fn run(
         memory: Memory::default(),
         log,
     };
-    let result = pipeline.watch(ring).await;
+    let result = pipeline.watch(input).await;
     pipeline.finish();
     result
 }
 
 struct Pipeline<'l> {
-    kernel: Kernel,
+    watcher: Watcher,
     engine: Engine,
     outcomes: Outcomes,
     host: Procfs,
@@ -115,9 +138,8 @@ struct Pipeline<'l> {
 }
 
 impl Pipeline<'_> {
-    async fn watch(&mut self, mut ring: Ring) -> Result<(), PipelineError> {
-        let descriptor = ring.descriptor()?;
-        let mut diagnostics = self.kernel.take_diagnostics();
+    async fn watch(&mut self, mut input: Input) -> Result<(), PipelineError> {
+        let mut diagnostics = self.watcher.take_diagnostics();
         let listen = |kind| signal(kind).map_err(PipelineError::Signals);
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
@@ -127,19 +149,19 @@ impl Pipeline<'_> {
         if actions.is_empty() {
             tracing::warn!("no rule can fire, so nothing is watched; `ldsentry rules check` says why");
         }
-        let (mode, actions) = (self.kernel.mode(), actions.join(" and "));
-        let line = format!("watching {actions} with {mode} programs and {rules} rules");
+        let (watcher, actions) = (self.watcher.describe(), actions.join(" and "));
+        let line = format!("watching {actions} with {watcher} and {rules} rules");
         tracing::info!("{line}");
         notify::ready();
         notify::status(&line);
         loop {
-            self.take_all(&mut ring);
+            self.take_all(&mut input)?;
             let deadline = self.outcomes.deadline().into_iter().chain(self.memory.deadline()).min();
             let deadline = deadline.map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
             tokio::select! {
-                ready = descriptor.readable() => match ready {
-                    Ok(mut ready) => ready.clear_ready(),
-                    Err(error) => return Err(KernelError::Wait(error).into()),
+                wakeup = input.wait() => match (wakeup?, &mut self.watcher) {
+                    (Wakeup::MountsChanged, Watcher::Fanotify(fanotify)) => fanotify.mounts_changed(),
+                    (Wakeup::MountsChanged | Wakeup::Records, _) => {}
                 },
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -150,7 +172,7 @@ impl Pipeline<'_> {
             }
         }
         notify::stopping();
-        self.take_all(&mut ring);
+        self.take_all(&mut input)?;
         if let Some(diagnostics) = &mut diagnostics {
             diagnostics.flush();
         }
@@ -158,7 +180,25 @@ impl Pipeline<'_> {
     }
 
     /// Works off everything that is there, and what has waited long enough.
-    fn take_all(&mut self, ring: &mut Ring) {
+    fn take_all(&mut self, input: &mut Input) -> Result<(), PipelineError> {
+        let records = match input {
+            Input::Ring(ring, _) => self.take_records(ring),
+            Input::Directories { .. } => self.take_notifications()?,
+        };
+        let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
+        self.outcomes.expire(now, lost, &mut self.settled);
+        self.raise();
+        // Once for all that came together: it waits for the disk.
+        self.outputs.flush();
+        self.memory.used(records, now);
+        if self.memory.expire(now, || self.outputs.is_idle()) {
+            memory::give_back();
+        }
+        Ok(())
+    }
+
+    /// Gives how many there were.
+    fn take_records(&mut self, ring: &mut Ring) -> u32 {
         let mut records = 0;
         loop {
             // Signs that were lost before the ring was seen empty belong to none of the records that come later.
@@ -170,15 +210,19 @@ impl Pipeline<'_> {
             records += 1;
             self.raise();
         }
-        let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
-        self.outcomes.expire(now, lost, &mut self.settled);
-        self.raise();
-        // Once for all that came together: it waits for the disk.
-        self.outputs.flush();
-        self.memory.used(records, now);
-        if self.memory.expire(now, || self.outputs.is_idle()) {
-            memory::give_back();
+        records
+    }
+
+    /// What fanotify tells is done: there is no outcome to wait for. Gives how much was told.
+    fn take_notifications(&mut self) -> Result<u32, PipelineError> {
+        let mut records = 0;
+        while let Watcher::Fanotify(fanotify) = &mut self.watcher
+            && fanotify.read(&mut self.host, &mut self.settled)?
+        {
+            records += self.settled.len() as u32;
+            self.raise();
         }
+        Ok(records)
     }
 
     fn take(&mut self, record: &[u8]) {
@@ -198,7 +242,7 @@ impl Pipeline<'_> {
     }
 
     fn outcomes_lost(&self) -> u64 {
-        self.kernel.outcomes_lost()
+        self.watcher.outcomes_lost()
     }
 
     fn raise(&mut self) {
@@ -258,27 +302,9 @@ impl Pipeline<'_> {
 
     /// Prints all counters.
     fn report(&self) {
-        let counters = self.kernel.counters();
-        self.metrics.counter(Counter::LostRingFull).set(counters.events_lost);
-        self.metrics.counter(Counter::LostProgramMiss).set(counters.misses);
+        self.watcher.report(&self.metrics);
         let text = if self.for_people { self.metrics.to_text() } else { self.metrics.to_json() };
         self.log.print(&text);
-        for (count, what) in [
-            (counters.events_lost, "events are lost because the ring was full: raise `sensor.ring_bytes`"),
-            (
-                counters.misses,
-                "calls of a hook were not seen because the program was already running on the CPU",
-            ),
-            (
-                counters.outcomes_lost,
-                "outcomes are unknown because the ring was full: raise `sensor.ring_bytes`",
-            ),
-            (counters.renames_untracked, "outcomes of renames are unknown because too many were under way"),
-        ] {
-            if count > 0 {
-                tracing::warn!("{count} {what}");
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod alert;
 mod boot;
 pub mod command_line;
+pub mod native;
 mod scenario;
 
 pub use alert::{compare, lookup};

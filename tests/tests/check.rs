@@ -66,7 +66,7 @@ fn a_daemon_that_cannot_watch_says_why() {
         return;
     }
     let _turn = DAEMON.lock();
-    let said = run(["run"], "");
+    let said = run(["run", "--source", "ebpf"], "");
     assert_eq!(said.code, Some(3), "{said:?}");
     for id in ["fentry", "kprobe"] {
         let finding = finding(&report, id);

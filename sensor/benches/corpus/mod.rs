@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sensor::ecs::{Candidate, Document, FieldTable};
 use sensor::event::{
-    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Group, Host, Outcome, Path,
-    Process, User, View,
+    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Group, Host, Origin, Outcome,
+    Path, Process, User, View,
 };
 
 const EXECUTABLES: &[&str] = &[
@@ -92,6 +92,7 @@ fn event(number: usize, host: Arc<Host>) -> Event {
             .expect("a time of our age"),
         action: if renamed { Action::Rename } else { Action::Creation },
         outcome: Outcome::Success,
+        origin: Origin::Hook,
         file: File {
             paths: vec![path(&file)],
             original_paths: if renamed { vec![path(&format!("{file}.dpkg-tmp"))] } else { Vec::new() },
@@ -104,13 +105,13 @@ fn event(number: usize, host: Arc<Host>) -> Event {
             pid: 1000 + number as u32 % 5000,
             tid: 1000 + number as u32 % 5000,
             start_boot_ns: 20_000_000_000,
-            start: jiff::Timestamp::UNIX_EPOCH,
+            start: Some(jiff::Timestamp::UNIX_EPOCH),
             thread_name: "worker".to_owned(),
             executable: running(executable),
             args: vec![executable.to_owned(), "--config".to_owned(), "/etc/service.conf".to_owned()],
             args_truncated: false,
-            user: User { id: random as u32 % 3 * 500, name: Some("service".to_owned()) },
-            group: Group { id: 0, name: Some("root".to_owned()) },
+            user: Some(User { id: random as u32 % 3 * 500, name: Some("service".to_owned()) }),
+            group: Some(Group { id: 0, name: Some("root".to_owned()) }),
             login_user: None,
             session_id: None,
             capabilities: 1 << 1 | 1 << 21,

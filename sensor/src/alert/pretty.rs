@@ -32,6 +32,11 @@ pub(super) fn render(alert: &Alert, color: bool) -> String {
     if get("kibana.alert.original_event.outcome") == "unknown" {
         what.push_str(", outcome unknown");
     }
+    match get("ldsentry.origin").as_str() {
+        "directory_rename" => what.push_str(", with its directory"),
+        "rescan" => what.push_str(", found by looking"),
+        _ => {}
+    }
     page.line("file", &page.paint(BOLD, &get("file.path")));
     for view in ["process", "host", "other"] {
         for path in texts(document, &format!("ldsentry.file.paths.{view}")) {

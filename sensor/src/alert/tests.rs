@@ -147,7 +147,7 @@ fn a_hostile_name_cannot_play_with_the_terminal() {
     let mut event = rename(hostile, hostile);
     event.process.args = vec![hostile.to_owned()];
     event.process.thread_name = hostile.to_owned();
-    event.process.user.name = Some(hostile.to_owned());
+    event.process.user.as_mut().unwrap().name = Some(hostile.to_owned());
     event.process.executable = Executable::Unknown;
     let pretty = alert(&event).to_pretty(false);
     let steering = pretty.chars().find(|c| *c != '\n' && (c.is_control() || *c == '\u{202e}'));

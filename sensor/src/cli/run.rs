@@ -62,10 +62,10 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Err(PipelineError::Kernel(KernelError::Offsets(error))) if error.is_about_given_file() => {
             Err(error.into())
         }
-        Err(PipelineError::Kernel(error)) => {
+        Err(error @ (PipelineError::Kernel(_) | PipelineError::Fanotify(_) | PipelineError::NoSource(_))) => {
             let facts = Facts::read(Path::new("/"), settings.sensor.btf.as_deref());
             let mut lines = vec![format!("error: this host cannot be watched: {error}")];
-            lines.extend(explain(&error, &facts));
+            lines.extend(error.about_hooks().map(|error| explain(error, &facts)).unwrap_or_default());
             lines.push("`ldsentry check` says everything that is missing and what to do".to_owned());
             log.print(&lines.join("\n"));
             Ok(Exit::CannotWatch)

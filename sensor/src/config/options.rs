@@ -60,10 +60,12 @@ impl Default for SensorOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The best that this host has.
+    /// eBPF programs if the kernel takes them, else fanotify.
     Auto,
     /// eBPF programs.
     Ebpf,
+    /// fanotify, which works on more kernels and sees less.
+    Fanotify,
 }
 
 /// How eBPF programs are attached to the kernel's functions.

@@ -4,7 +4,10 @@
 mod check;
 mod exception;
 mod index;
+mod prefixes;
 mod pushdown;
+
+use std::collections::BTreeSet;
 
 use eql::{ClauseId, ClauseKind, FieldId, Fields, Program, Value};
 use jiff::Timestamp;
@@ -15,6 +18,7 @@ use self::index::Index;
 use crate::ecs::{self, Candidate, Document, FieldTable};
 use crate::event::Event;
 use crate::filter::{Filter, Filters};
+use crate::prefix::Prefix;
 use crate::rule::{Diagnostic, Level, Rule};
 
 /// `event.action`s that Elastic Defend does not send. A rule that does not name them was not written with them in mind,
@@ -167,6 +171,14 @@ impl Engine {
             }
         }
         filters
+    }
+
+    /// Where the files are that a rule is about, for sources that watch directories; `None`: they could be anywhere.
+    pub fn rule_prefixes(&self, rule: usize) -> Option<BTreeSet<Prefix>> {
+        if self.rule_filters(rule).actions().next().is_none() {
+            return Some(BTreeSet::new());
+        }
+        prefixes::derive(self.rule(rule).query.condition())
     }
 
     /// The fields that rules and exceptions read.

@@ -98,6 +98,7 @@ fields! {
     DataStreamType "data_stream.type",
     DataStreamDataset "data_stream.dataset",
     DataStreamNamespace "data_stream.namespace",
+    OwnOrigin "ldsentry.origin",
     OwnFileView "ldsentry.file.view",
     OwnFileTruncated "ldsentry.file.truncated",
     OwnFileAssumedDirectory "ldsentry.file.assumed_directory",

@@ -14,8 +14,9 @@ use serde_json::Map;
 use sha2::{Digest as _, Sha256};
 
 pub use self::field::{Field, FieldTable};
+pub use self::process::UNKNOWN;
 pub(crate) use self::text::hex;
-use crate::event::{Action, Event, Outcome, Path, View};
+use crate::event::{Action, Event, Origin, Outcome, Path, View};
 
 /// The ECS version that the documents follow.
 pub const ECS_VERSION: &str = "8.17.0";
@@ -94,14 +95,16 @@ impl<'e> Document<'e> {
             }),
             Field::EventId => self.text(field, || event.id.to_string()),
             Field::EventSequence => integer(event.id.sequence),
-            Field::UserId => {
-                Value::String(self.user_id.get_or_init(|| Decimal::new(event.process.user.id)).as_str())
+            Field::UserId => event.process.user.as_ref().map_or(Value::Missing, |user| {
+                Value::String(self.user_id.get_or_init(|| Decimal::new(user.id)).as_str())
+            }),
+            Field::UserName => optional(event.process.user.as_ref().and_then(|user| user.name.as_deref())),
+            Field::GroupId => event.process.group.as_ref().map_or(Value::Missing, |group| {
+                Value::String(self.group_id.get_or_init(|| Decimal::new(group.id)).as_str())
+            }),
+            Field::GroupName => {
+                optional(event.process.group.as_ref().and_then(|group| group.name.as_deref()))
             }
-            Field::UserName => optional(event.process.user.name.as_deref()),
-            Field::GroupId => {
-                Value::String(self.group_id.get_or_init(|| Decimal::new(event.process.group.id)).as_str())
-            }
-            Field::GroupName => optional(event.process.group.name.as_deref()),
             Field::HostId => known(&host.id),
             Field::HostBootId => known(&host.boot_id),
             Field::HostName | Field::HostHostname => known(&host.hostname),
@@ -113,6 +116,12 @@ impl<'e> Document<'e> {
             Field::HostOsVersion => optional(host.os_version.as_deref()),
             Field::HostOsFull => optional(host.os_full.as_deref()),
             Field::AgentId => self.text(field, || identity(&["agent", &host.id])),
+            Field::OwnOrigin => Value::String(match event.origin {
+                Origin::Hook => "hook",
+                Origin::Notification => "notification",
+                Origin::DirectoryRename => "directory_rename",
+                Origin::Rescan => "rescan",
+            }),
             _ => self.file(field).unwrap_or_else(|| self.process(field)),
         }
     }
@@ -267,6 +276,11 @@ fn optional(text: Option<&str>) -> Value<'_> {
 
 fn integer(number: u64) -> Value<'static> {
     i64::try_from(number).map_or(Value::Missing, Value::Integer)
+}
+
+/// 0 stands for what is not known.
+fn nonzero(number: u64) -> Value<'static> {
+    if number == 0 { Value::Missing } else { integer(number) }
 }
 
 /// What is not so is left out.

@@ -2,8 +2,11 @@
 
 use eql::Value;
 
-use super::{Document, Field, flag, identity, integer, known, optional, text};
-use crate::event::{Ancestor, Executable, ExecutableFile};
+use super::{Document, Field, flag, identity, integer, known, nonzero, optional, text};
+use crate::event::{Ancestor, Executable, ExecutableFile, Origin};
+
+/// The executable and its name where fanotify told of the event and they could not be learned.
+pub const UNKNOWN: &str = "unknown";
 
 impl Document<'_> {
     pub(super) fn process(&self, field: Field) -> Value<'_> {
@@ -11,9 +14,17 @@ impl Document<'_> {
         let parent = self.event.ancestors.first();
         let file = file(&process.executable);
         match field {
-            Field::ProcessPid => integer(process.pid.into()),
+            Field::ProcessPid => nonzero(process.pid.into()),
+            Field::ProcessEntityId if process.start_boot_ns == 0 => Value::Missing,
             Field::ProcessEntityId => self.text(field, || self.entity_id(process.pid, process.start_boot_ns)),
-            Field::ProcessStart => self.text(field, || process.start.to_string()),
+            Field::ProcessStart => match process.start {
+                Some(start) => self.text(field, || start.to_string()),
+                None => Value::Missing,
+            },
+            // Missing would fall under an exclusion by `== null`, which is about what has no executable.
+            Field::ProcessExecutable | Field::ProcessName if self.is_executable_unknown() => {
+                Value::String(UNKNOWN)
+            }
             Field::ProcessExecutable => path(&process.executable),
             Field::ProcessName => name(&process.executable),
             Field::ProcessCommandLine if process.args.is_empty() => Value::Missing,
@@ -21,7 +32,7 @@ impl Document<'_> {
             Field::ProcessArgs => Value::Array(&process.args),
             Field::ProcessArgsCount if process.args.is_empty() || process.args_truncated => Value::Missing,
             Field::ProcessArgsCount => integer(process.args.len() as u64),
-            Field::ProcessThreadId => integer(process.tid.into()),
+            Field::ProcessThreadId => nonzero(process.tid.into()),
             Field::ProcessThreadName => known(&process.thread_name),
             Field::ProcessCapabilities => self.list(field, || text::capabilities(process.capabilities)),
             Field::ProcessParentPid => parent.map_or(Value::Missing, |parent| integer(parent.pid.into())),
@@ -66,9 +77,9 @@ impl Document<'_> {
                 optional(process.login_user.as_ref().and_then(|user| user.name.as_deref()))
             }
             Field::OwnSessionId => process.session_id.map_or(Value::Missing, |id| integer(id.into())),
-            Field::OwnCgroupId => integer(process.cgroup_id),
-            Field::OwnMountNamespace => integer(process.mount_namespace.into()),
-            Field::OwnPidNamespace => integer(process.pid_namespace.into()),
+            Field::OwnCgroupId => nonzero(process.cgroup_id),
+            Field::OwnMountNamespace => nonzero(process.mount_namespace.into()),
+            Field::OwnPidNamespace => nonzero(process.pid_namespace.into()),
             _ => Value::Missing,
         }
     }
@@ -77,6 +88,11 @@ impl Document<'_> {
     fn entity_id(&self, pid: u32, start_boot_ns: u64) -> String {
         let host = &self.event.host;
         identity(&["process", &host.id, &host.boot_id, &pid.to_string(), &start_boot_ns.to_string()])
+    }
+
+    /// Where the source is fanotify, a process that is gone is the usual case, and no sign of a kernel thread.
+    fn is_executable_unknown(&self) -> bool {
+        self.event.process.executable == Executable::Unknown && self.event.origin != Origin::Hook
     }
 
     fn fact(&self, field: Field, make: impl FnOnce(&ExecutableFile) -> String) -> Value<'_> {

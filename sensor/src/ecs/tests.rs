@@ -1,8 +1,8 @@
 use eql::Value;
 use serde_json::Map;
 
-use super::{Candidate, Document, Field, FieldTable};
-use crate::event::{Event, Executable, View};
+use super::{Candidate, Document, Field, FieldTable, UNKNOWN};
+use crate::event::{Event, Executable, Origin, Process, View};
 use crate::testing::{event, executable, path, rename};
 
 fn json(event: &Event) -> serde_json::Value {
@@ -52,7 +52,7 @@ fn what_is_not_known_is_absent() {
     event.file.paths = vec![path("/etc/noextension")];
     event.process.executable = Executable::Unknown;
     event.process.args.clear();
-    event.process.user.name = None;
+    event.process.user.as_mut().unwrap().name = None;
     event.ancestors.clear();
     event.file.inode = None;
     let document = json(&event);
@@ -73,6 +73,35 @@ fn what_is_not_known_is_absent() {
         assert_eq!(document.pointer(absent), None, "{absent}");
     }
     assert_eq!(document["ldsentry"]["process"]["executable"]["status"], "unknown");
+}
+
+/// A rule that excludes what has no executable means kernel threads; from fanotify most processes are gone.
+#[test]
+fn where_fanotify_told_of_it_an_unknown_executable_is_a_text() {
+    let mut event = event();
+    event.process = Process {
+        pid: 0,
+        tid: 0,
+        start_boot_ns: 0,
+        start: None,
+        executable: Executable::Unknown,
+        user: None,
+        group: None,
+        cgroup_id: 0,
+        ..event.process
+    };
+    for origin in [Origin::Notification, Origin::DirectoryRename, Origin::Rescan] {
+        event.origin = origin;
+        let document = json(&event);
+        assert_eq!(document["process"]["executable"], UNKNOWN);
+        assert_eq!(document["process"]["name"], UNKNOWN);
+        assert_eq!(document["ldsentry"]["process"]["executable"]["status"], "unknown");
+        for absent in ["/process/pid", "/process/entity_id", "/process/start", "/user/id", "/group/id"] {
+            assert_eq!(document.pointer(absent), None, "{absent}");
+        }
+    }
+    event.process.executable = Executable::KernelThread;
+    assert_eq!(json(&event).pointer("/process/executable"), None);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use sensor_common::record::{
 
 use crate::decode::{RawBytes, RawEvent, RawPath};
 use crate::event::{
-    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Outcome, Path, Process, User,
-    View,
+    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Origin, Outcome, Path,
+    Process, User, View,
 };
 use crate::host::Host;
 
@@ -35,6 +35,7 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
         time: host.wall_clock(header.time_ns),
         action: if is_rename { Action::Rename } else { Action::Creation },
         outcome: Outcome::Unknown,
+        origin: Origin::Hook,
         file: File {
             paths,
             original_paths,
@@ -98,7 +99,8 @@ fn below_root(path: &RawPath, root: Option<&RawPath>) -> Option<Vec<u8>> {
     rest.starts_with(b"/").then(|| rest.to_vec())
 }
 
-fn text_path(bytes: &[u8], view: View, truncated: bool) -> Path {
+/// A path as text, with its bytes if they are no text.
+pub(crate) fn text_path(bytes: &[u8], view: View, truncated: bool) -> Path {
     let raw = std::str::from_utf8(bytes).is_err().then(|| bytes.to_vec());
     Path { text: String::from_utf8_lossy(bytes).into_owned(), raw, view, truncated }
 }
@@ -125,13 +127,13 @@ fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
         pid,
         tid: fixed.header.pid_tgid as u32,
         start_boot_ns: fixed.start_ns,
-        start: host.wall_clock(fixed.start_ns),
+        start: Some(host.wall_clock(fixed.start_ns)),
         thread_name: thread_name(&fixed.comm),
         executable,
         args: arguments.as_ref().map(|arguments| self::arguments(&arguments.bytes)).unwrap_or_default(),
         args_truncated: arguments.is_some_and(|arguments| arguments.truncated),
-        user: host.user(fixed.uid),
-        group: host.group(fixed.gid),
+        user: Some(host.user(fixed.uid)),
+        group: Some(host.group(fixed.gid)),
         login_user: login.map(|uid| -> User { host.user(uid) }),
         session_id: Some(fixed.session_id).filter(|&id| id != UNSET),
         capabilities: fixed.capabilities,
@@ -188,7 +190,7 @@ fn thread_name(comm: &[u8]) -> String {
 }
 
 /// Arguments, each ended by NUL; the last one may have been cut off before its own.
-fn arguments(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn arguments(bytes: &[u8]) -> Vec<String> {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     bytes.split(|&byte| byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
 }

@@ -211,7 +211,7 @@ prop_compose! {
         }
         event.process.executable = executable;
         event.process.args = args;
-        event.process.user.id = id;
+        event.process.user.as_mut().unwrap().id = id;
         event.outcome = outcome;
         event
     }

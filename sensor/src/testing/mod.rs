@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::event::{
-    self, Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Group, Host, Outcome,
-    Process, User, View,
+    self, Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Group, Host, Origin,
+    Outcome, Process, User, View,
 };
 use std::process::{Command, Stdio};
 
@@ -44,6 +44,7 @@ pub(crate) fn event() -> Event {
         time: "2026-11-23T09:15:00.123456789Z".parse().unwrap(),
         action: Action::Creation,
         outcome: Outcome::Success,
+        origin: Origin::Hook,
         file: File {
             paths: vec![path("/etc/ld.so.preload")],
             original_paths: Vec::new(),
@@ -56,13 +57,13 @@ pub(crate) fn event() -> Event {
             pid: 1234,
             tid: 1235,
             start_boot_ns: 20_000_000_000,
-            start: "2026-11-23T09:14:59Z".parse().unwrap(),
+            start: Some("2026-11-23T09:14:59Z".parse().unwrap()),
             thread_name: "dropper".to_owned(),
             executable: executable("/tmp/evil"),
             args: vec!["/tmp/evil".to_owned(), "--install".to_owned()],
             args_truncated: false,
-            user: root.clone(),
-            group: Group { id: 0, name: Some("root".to_owned()) },
+            user: Some(root.clone()),
+            group: Some(Group { id: 0, name: Some("root".to_owned()) }),
             login_user: Some(User { id: 1000, name: Some("mallory".to_owned()) }),
             session_id: Some(3),
             capabilities: 1 << 1 | 1 << 21,

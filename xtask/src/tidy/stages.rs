@@ -15,7 +15,7 @@ struct Stage {
 const IO: [&str; 5] = ["std::fs", "std::net", "std::io", "std::process", "tokio"];
 const CLOCK: [&str; 3] = ["SystemTime", "Instant", "Timestamp::now"];
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage { name: "kernel", may_use: &["event", "filter", "memory", "metrics"], must_not_use: &["eql"] },
     Stage {
         name: "decode",
@@ -27,10 +27,15 @@ const STAGES: [Stage; 7] = [
         may_use: &["decode", "event", "host"],
         must_not_use: &["aya", "serde", "serde_json"],
     },
+    Stage {
+        name: "fanotify",
+        may_use: &["enrich", "event", "host", "prefix"],
+        must_not_use: &["aya", "eql", "serde", "serde_json", IO[4], CLOCK[0], CLOCK[2]],
+    },
     Stage { name: "ecs", may_use: &["event"], must_not_use: &["aya", IO[0], IO[1], IO[3], IO[4]] },
     Stage {
         name: "detect",
-        may_use: &["ecs", "event", "filter", "rule"],
+        may_use: &["ecs", "event", "filter", "prefix", "rule"],
         must_not_use: &["aya", IO[0], IO[1], IO[2], IO[3], IO[4], CLOCK[0], CLOCK[1], CLOCK[2]],
     },
     Stage {

@@ -1,0 +1,427 @@
+//! The source for kernels that take no hooks: fanotify on the directories in which the rules' files are.
+//!
+//! It tells what was done, after it was done: an event's outcome is always success. What it cannot see stands in
+//! docs/sources.md.
+
+mod event;
+mod marks;
+mod mounts;
+mod process;
+mod self_test;
+mod system;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+
+use self::event::{Entry, Notification, Notifications};
+use self::marks::{Appeared, Facts, Marks, join};
+use self::process::Who;
+use self::system::Abilities;
+use crate::enrich::text_path;
+use crate::event::{Action, Device, Event, EventId, File, Origin, Outcome, Path, View};
+use crate::host::Host;
+use crate::prefix::Prefix;
+
+/// Some hundred notifications.
+const BUFFER: usize = 64 << 10;
+/// After an overflow the directories are looked through when the queue is empty; under a flood that never ends, after
+/// this many buffers.
+const PATIENCE: u32 = 256;
+
+/// Why fanotify cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FanotifyError {
+    /// The kernel gave no group.
+    #[error(
+        "the kernel refused fanotify: {0}; it needs root (CAP_SYS_ADMIN) and Linux 5.9 or later with CONFIG_FANOTIFY"
+    )]
+    Refused(io::Error),
+    /// Nothing could be marked.
+    #[error("fanotify cannot watch {}: {error}", path.display())]
+    Mark {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// No rule says where its files are.
+    #[error(
+        "fanotify watches directories, and no rule names one: give `file.path` a directory to begin with"
+    )]
+    NothingToWatch,
+    /// It was accepted and stays silent.
+    #[error("fanotify was accepted but did not tell when a test file was {operation} in {}", directory.display())]
+    Silent {
+        /// What was not seen.
+        operation: &'static str,
+        /// Where.
+        directory: PathBuf,
+    },
+    /// The test could not be done.
+    #[error("cannot create a file to test fanotify with: {0}")]
+    SelfTest(io::Error),
+    /// The mounts are not known.
+    #[error("cannot read /proc/self/mountinfo: {0}")]
+    Mounts(io::Error),
+    /// Notifications cannot be read.
+    #[error("cannot read from fanotify: {0}")]
+    Read(io::Error),
+}
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FanotifyCounters {
+    /// Times that the queue was full: each lost at least one notification.
+    pub overflows: u64,
+    /// Times that directories were looked through for what had no notification.
+    pub rescans: u64,
+    /// Notifications that were not understood.
+    pub not_understood: u64,
+    /// Directories that could not be marked.
+    pub refused: u64,
+}
+
+/// Notifications about the directories that rules lead to.
+pub struct Fanotify {
+    group: OwnedFd,
+    abilities: Abilities,
+    marks: Marks,
+    buffer: Vec<u8>,
+    /// Files that were found by looking and whose notifications may still come.
+    appeared: BTreeMap<Vec<u8>, Appeared>,
+    /// Everything is to be looked through, at the latest after so many more buffers.
+    rescan: Option<u32>,
+    /// When the queue was last seen to be whole, boot clock.
+    whole_ns: u64,
+    sequence: u64,
+    counters: FanotifyCounters,
+}
+
+impl Fanotify {
+    /// Marks the directories that lead to `prefixes`, after having seen that fanotify works.
+    pub fn open(prefixes: Vec<Prefix>) -> Result<Self, FanotifyError> {
+        if prefixes.is_empty() {
+            return Err(FanotifyError::NothingToWatch);
+        }
+        self_test::run()?;
+        let (group, abilities) = system::new_group().map_err(FanotifyError::Refused)?;
+        let marks = Marks::new(mask(abilities), prefixes).map_err(FanotifyError::Mounts)?;
+        let mut fanotify = Self {
+            group,
+            abilities,
+            marks,
+            buffer: vec![0; BUFFER],
+            appeared: BTreeMap::new(),
+            rescan: None,
+            whole_ns: boot_ns(),
+            sequence: 0,
+            counters: FanotifyCounters::default(),
+        };
+        // What is there already did not just appear.
+        fanotify.marks.cover_all(&fanotify.group);
+        if fanotify.marks.len() == 0
+            && let Some((path, error)) = fanotify.marks.take_refused().into_iter().next()
+        {
+            let path = PathBuf::from(String::from_utf8_lossy(&path).into_owned());
+            return Err(FanotifyError::Mark { path, error });
+        }
+        fanotify.report_refused();
+        Ok(fanotify)
+    }
+
+    /// How many directories are marked.
+    pub fn directories(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> FanotifyCounters {
+        self.counters
+    }
+
+    /// A descriptor that becomes readable when there are notifications.
+    pub fn notifications(&self) -> io::Result<OwnedFd> {
+        self.group.try_clone()
+    }
+
+    /// A descriptor that has priority data when the mounts have changed.
+    pub fn mounts(&self) -> io::Result<OwnedFd> {
+        self.marks.mounts.as_fd().try_clone_to_owned()
+    }
+
+    /// Something was mounted or unmounted somewhere.
+    pub fn mounts_changed(&mut self) {
+        match self.marks.mounts_changed() {
+            Ok(false) => {}
+            Ok(true) => self.rescan = Some(PATIENCE),
+            Err(error) => tracing::error!("cannot read /proc/self/mountinfo: {error}"),
+        }
+    }
+
+    /// Adds what has happened to `events`. False if there is nothing more to be read or done.
+    pub fn read(&mut self, host: &mut impl Host, events: &mut Vec<Event>) -> Result<bool, FanotifyError> {
+        if let Some(patience) = &mut self.rescan {
+            if *patience == 0 {
+                self.rescan_all();
+            } else {
+                *patience -= 1;
+            }
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let read = rustix::io::read(&self.group, &mut buffer);
+        let more = match read {
+            Ok(0) | Err(Errno::AGAIN) => self.look_again(host, events),
+            Err(Errno::INTR) => true,
+            Ok(length) => {
+                self.take_all(&buffer[..length], host, events);
+                true
+            }
+            Err(error) => return Err(FanotifyError::Read(error.into())),
+        };
+        self.buffer = buffer;
+        self.report_refused();
+        Ok(more)
+    }
+
+    /// The queue is empty: whatever was found by looking, and has had no notification by now, will have none.
+    fn look_again(&mut self, host: &mut impl Host, events: &mut Vec<Event>) -> bool {
+        if self.rescan.is_some() {
+            self.rescan_all();
+            return true;
+        }
+        self.whole_ns = boot_ns();
+        let appeared = std::mem::take(&mut self.appeared);
+        let found = !appeared.is_empty();
+        for (_, appeared) in appeared {
+            events.push(self.found(appeared, Action::Creation, Origin::Rescan, &Who::unknown(0), host));
+        }
+        found
+    }
+
+    fn rescan_all(&mut self) {
+        self.rescan = None;
+        self.counters.rescans += 1;
+        let appeared = self.marks.cover_all(&self.group);
+        self.wait_for_notifications(appeared);
+    }
+
+    fn wait_for_notifications(&mut self, appeared: Vec<Appeared>) {
+        self.appeared.extend(appeared.into_iter().map(|appeared| (appeared.path.clone(), appeared)));
+    }
+
+    fn take_all(&mut self, bytes: &[u8], host: &mut impl Host, events: &mut Vec<Event>) {
+        for notification in Notifications(bytes) {
+            match notification {
+                Ok(notification) => self.take(&notification, host, events),
+                Err(error) => {
+                    self.counters.not_understood += 1;
+                    self.rescan.get_or_insert(PATIENCE);
+                    tracing::error!("{error}: looking through all directories");
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, notification: &Notification<'_>, host: &mut impl Host, events: &mut Vec<Event>) {
+        let pidfd = notification.pidfd.map(system::adopt);
+        if notification.mask & libc::FAN_Q_OVERFLOW != 0 {
+            self.overflow(host);
+            return;
+        }
+        if notification.pid == std::process::id() {
+            return;
+        }
+        if notification.mask & libc::FAN_ONDIR != 0 {
+            self.take_directory(notification, pidfd.as_ref(), host, events);
+            return;
+        }
+        let Some(entry) = notification.entry else {
+            // Renamed to where nothing is marked.
+            if let Some(original) = notification.original {
+                self.marks.note(original.directory, original.name, None);
+            }
+            return;
+        };
+        let paths = self.paths(entry);
+        if !paths.iter().any(|path| self.marks.wants(path)) {
+            return;
+        }
+        let who = self.who(notification.pid, pidfd.as_ref(), host);
+        let facts = self.facts(entry, notification.target);
+        self.marks.note(entry.directory, entry.name, facts);
+        for path in &paths {
+            self.appeared.remove(path);
+        }
+        let action = if is_rename(notification) { Action::Rename } else { Action::Creation };
+        let original_paths = notification.original.map(|entry| self.paths(entry)).unwrap_or_default();
+        if let Some(original) = notification.original {
+            self.marks.note(original.directory, original.name, None);
+        }
+        let file = file(&paths, &original_paths, facts, self.file_system(entry), &who);
+        events.push(self.event(action, Origin::Notification, file, who, host));
+    }
+
+    /// A directory came, or moved.
+    fn take_directory(
+        &mut self,
+        notification: &Notification<'_>,
+        pidfd: Option<&OwnedFd>,
+        host: &mut impl Host,
+        events: &mut Vec<Event>,
+    ) {
+        let original_paths = notification.original.map(|entry| self.paths(entry)).unwrap_or_default();
+        let paths = notification.entry.map(|entry| self.paths(entry)).unwrap_or_default();
+        for path in &original_paths {
+            self.marks.moved_away(path, notification.target);
+        }
+        let wanted = paths.iter().any(|path| self.marks.wants(path));
+        if !wanted && !paths.iter().any(|path| self.marks.leads_through(path)) {
+            return;
+        }
+        let who = self.who(notification.pid, pidfd, host);
+        let mut appeared = Vec::new();
+        for path in &paths {
+            appeared.extend(self.marks.cover(&self.group, path));
+        }
+        if !is_rename(notification) {
+            // Made just now; what is in it already was made by whoever.
+            self.wait_for_notifications(appeared);
+            return;
+        }
+        if wanted && let Some(entry) = notification.entry {
+            let facts = self.facts(entry, notification.target);
+            let file = file(&paths, &original_paths, facts, self.file_system(entry), &who);
+            events.push(self.event(Action::Rename, Origin::Notification, file, who.clone(), host));
+        }
+        for appeared in appeared {
+            let rest = paths.iter().find_map(|path| appeared.path.strip_prefix(path.as_slice()));
+            let original = original_paths.first().zip(rest).map(|(path, rest)| [path, rest].concat());
+            let mut event = self.found(appeared, Action::Rename, Origin::DirectoryRename, &who, host);
+            event.file.original_paths = original.map(|path| views(&[path], &who)).unwrap_or_default();
+            events.push(event);
+        }
+    }
+
+    fn who(&self, pid: u32, pidfd: Option<&OwnedFd>, host: &mut impl Host) -> Who {
+        if pid == 0 || (self.abilities.pidfds && pidfd.is_none()) {
+            return Who::unknown(pid);
+        }
+        Who::ask(pid, pidfd, host)
+    }
+
+    fn overflow(&mut self, host: &mut impl Host) {
+        self.counters.overflows += 1;
+        self.rescan.get_or_insert(PATIENCE);
+        let (start, end) = (host.wall_clock(self.whole_ns), host.wall_clock(boot_ns()));
+        tracing::warn!(
+            "gap: the queue of fanotify was full, notifications between {start} and {end} are lost; looking through \
+             the watched directories for files that appeared (`sysctl fs.fanotify.max_queued_events` makes the queue longer)"
+        );
+    }
+
+    /// The entry's paths, in all places where its directory is.
+    fn paths(&self, entry: Entry<'_>) -> Vec<Vec<u8>> {
+        let directory = self.marks.get(entry.directory);
+        directory.map_or(Vec::new(), |directory| {
+            directory.paths.iter().map(|path| join(path, entry.name)).collect()
+        })
+    }
+
+    fn file_system(&self, entry: Entry<'_>) -> Option<String> {
+        self.marks.get(entry.directory)?.file_system.clone()
+    }
+
+    fn facts(&self, entry: Entry<'_>, target: Option<&[u8]>) -> Option<Facts> {
+        let directory = self.marks.get(entry.directory)?.paths.first()?;
+        marks::facts(directory, entry.name, target)
+    }
+
+    fn found(
+        &mut self,
+        appeared: Appeared,
+        action: Action,
+        origin: Origin,
+        who: &Who,
+        host: &mut impl Host,
+    ) -> Event {
+        let file = file(&[appeared.path], &[], Some(appeared.facts), appeared.file_system, who);
+        self.event(action, origin, file, who.clone(), host)
+    }
+
+    fn event(&mut self, action: Action, origin: Origin, file: File, who: Who, host: &mut impl Host) -> Event {
+        let boot_ns = boot_ns();
+        self.sequence += 1;
+        Event {
+            id: EventId { boot_ns, cpu: 0, sequence: self.sequence, part: 0 },
+            time: host.wall_clock(boot_ns),
+            action,
+            outcome: Outcome::Success,
+            origin,
+            file,
+            process: who.process,
+            ancestors: who.ancestors,
+            host: host.describe(),
+        }
+    }
+
+    fn report_refused(&mut self) {
+        for (path, error) in self.marks.take_refused() {
+            self.counters.refused += 1;
+            tracing::error!("cannot watch {}: {error}", String::from_utf8_lossy(&path).escape_debug());
+        }
+    }
+}
+
+/// What is asked for in every marked directory.
+fn mask(abilities: Abilities) -> u64 {
+    let renames = if abilities.renames { libc::FAN_RENAME } else { libc::FAN_MOVED_TO };
+    libc::FAN_CREATE | renames | libc::FAN_ONDIR
+}
+
+fn is_rename(notification: &Notification<'_>) -> bool {
+    notification.mask & (libc::FAN_RENAME | libc::FAN_MOVED_TO) != 0
+}
+
+fn file(
+    paths: &[Vec<u8>],
+    original_paths: &[Vec<u8>],
+    facts: Option<Facts>,
+    file_system: Option<String>,
+    who: &Who,
+) -> File {
+    File {
+        paths: views(paths, who),
+        original_paths: views(original_paths, who),
+        mode: facts.map(|facts| facts.mode),
+        device: facts.map_or(Device::default(), |facts| facts.device),
+        inode: facts.map(|facts| facts.inode),
+        file_system,
+    }
+}
+
+/// The paths in the process's view, where that is known, and in the host's.
+fn views(paths: &[Vec<u8>], who: &Who) -> Vec<Path> {
+    let mut views = Vec::with_capacity(paths.len());
+    for path in paths {
+        match who.root.as_deref() {
+            Some(b"/") => views.push(text_path(path, View::Process, false)),
+            Some(root) => {
+                let seen = path.strip_prefix(root).filter(|seen| seen.starts_with(b"/"));
+                views.extend(seen.map(|seen| text_path(seen, View::Process, false)));
+                views.push(text_path(path, View::Host, false));
+            }
+            None => views.push(text_path(path, View::Host, false)),
+        }
+    }
+    views
+}
+
+fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,201 @@
+//! What delivers the events: the hooks, or fanotify where the kernel takes none.
+
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::{PipelineError, kernel_options};
+use crate::config::{Attach, SensorOptions, Source};
+use crate::detect::Engine;
+use crate::fanotify::{Fanotify, FanotifyError};
+use crate::kernel::{self, Diagnostics, Kernel, KernelError, Ring};
+use crate::metrics::{Counter, Metrics};
+
+/// What watches. It stops when this is dropped.
+pub(super) enum Watcher {
+    Hooks(Box<Kernel>),
+    Fanotify(Box<Fanotify>),
+}
+
+/// Where its records are read.
+pub(super) enum Input {
+    Ring(Box<Ring>, AsyncFd<OwnedFd>),
+    Directories { notifications: AsyncFd<OwnedFd>, mounts: AsyncFd<OwnedFd> },
+}
+
+/// What there is to do.
+pub(super) enum Wakeup {
+    Records,
+    MountsChanged,
+}
+
+/// Opens what the settings ask for; of its own accord, the hooks if the kernel takes them.
+pub(super) fn open(
+    options: &SensorOptions,
+    engine: &Engine,
+    metrics: &Metrics,
+) -> Result<(Watcher, Input), PipelineError> {
+    match options.source {
+        Source::Ebpf => Ok(open_hooks(options, engine)?),
+        Source::Fanotify => Ok(open_fanotify(engine)?),
+        Source::Auto => match open_hooks(options, engine) {
+            // Whoever names a way to attach, or a file, wants to know that it does not work.
+            Err(error) if options.attach == Attach::Auto && !is_about_given_file(&error) => {
+                fall_back(error, engine, metrics)
+            }
+            opened => Ok(opened?),
+        },
+    }
+}
+
+fn is_about_given_file(error: &KernelError) -> bool {
+    matches!(error, KernelError::Offsets(error) if error.is_about_given_file())
+}
+
+fn fall_back(
+    hooks: KernelError,
+    engine: &Engine,
+    metrics: &Metrics,
+) -> Result<(Watcher, Input), PipelineError> {
+    match open_fanotify(engine) {
+        Ok(opened) => {
+            metrics.increment(Counter::SourceFallback);
+            tracing::warn!(
+                "the hooks cannot be attached (`ldsentry check` says why): watching with fanotify, which sees less \
+                 (docs/sources.md says what)"
+            );
+            tracing::debug!("the hooks: {hooks}");
+            Ok(opened)
+        }
+        Err(fanotify) => Err(PipelineError::NoSource(Box::new((hooks, fanotify)))),
+    }
+}
+
+fn open_hooks(options: &SensorOptions, engine: &Engine) -> Result<(Watcher, Input), KernelError> {
+    let filters = engine.filters();
+    let (mut kernel, ring) = kernel::open(&kernel_options(options, &filters))?;
+    kernel.set_filters(&filters)?;
+    let descriptor = ring.descriptor()?;
+    Ok((Watcher::Hooks(Box::new(kernel)), Input::Ring(Box::new(ring), descriptor)))
+}
+
+fn open_fanotify(engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
+    let mut prefixes = Vec::new();
+    for (index, rule) in engine.rules().enumerate() {
+        if let Some(found) = engine.rule_prefixes(index) {
+            prefixes.extend(found);
+        } else {
+            tracing::warn!(
+                "`{}` is not watched: fanotify watches directories, and its query names none that `file.path` begins with",
+                rule.name
+            );
+        }
+    }
+    let fanotify = Fanotify::open(prefixes)?;
+    let register = |descriptor: OwnedFd, interest| {
+        // SAFETY: the descriptor is owned, so it is open as long as it is registered.
+        unsafe { AsyncFd::register_with_interest(descriptor, interest) }
+            .map_err(|error| FanotifyError::Read(error.into()))
+    };
+    let notifications = fanotify.notifications().map_err(FanotifyError::Read)?;
+    let notifications = register(notifications, Interest::READABLE)?;
+    let mounts = register(fanotify.mounts().map_err(FanotifyError::Mounts)?, Interest::PRIORITY)?;
+    Ok((Watcher::Fanotify(Box::new(fanotify)), Input::Directories { notifications, mounts }))
+}
+
+impl Watcher {
+    /// What it watches with, for people.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Hooks(kernel) => format!("{} programs", kernel.mode()),
+            Self::Fanotify(fanotify) => format!("fanotify on {} directories", fanotify.directories()),
+        }
+    }
+
+    /// What programs in the kernel say about themselves.
+    pub(super) fn take_diagnostics(&mut self) -> Option<Diagnostics> {
+        match self {
+            Self::Hooks(kernel) => kernel.take_diagnostics(),
+            Self::Fanotify(_) => None,
+        }
+    }
+
+    /// Of what the kernel counts, what decides what a missing outcome means.
+    pub(super) fn outcomes_lost(&self) -> u64 {
+        match self {
+            Self::Hooks(kernel) => kernel.outcomes_lost(),
+            Self::Fanotify(_) => 0,
+        }
+    }
+
+    /// Puts what it counted into the metrics and says what was lost.
+    pub(super) fn report(&self, metrics: &Metrics) {
+        let losses = match self {
+            Self::Hooks(kernel) => {
+                let counters = kernel.counters();
+                metrics.counter(Counter::LostRingFull).set(counters.events_lost);
+                metrics.counter(Counter::LostProgramMiss).set(counters.misses);
+                vec![
+                    (
+                        counters.events_lost,
+                        "events are lost because the ring was full: raise `sensor.ring_bytes`",
+                    ),
+                    (
+                        counters.misses,
+                        "calls of a hook were not seen because the program was already running on the CPU",
+                    ),
+                    (
+                        counters.outcomes_lost,
+                        "outcomes are unknown because the ring was full: raise `sensor.ring_bytes`",
+                    ),
+                    (
+                        counters.renames_untracked,
+                        "outcomes of renames are unknown because too many were under way",
+                    ),
+                ]
+            }
+            Self::Fanotify(fanotify) => {
+                let counters = fanotify.counters();
+                metrics.counter(Counter::LostQueueOverflow).set(counters.overflows);
+                metrics.counter(Counter::LostDecode).set(counters.not_understood);
+                metrics.counter(Counter::Rescans).set(counters.rescans);
+                metrics.counter(Counter::DirectoriesNotWatched).set(counters.refused);
+                vec![
+                    (
+                        counters.overflows,
+                        "times the queue of fanotify was full: raise `fs.fanotify.max_queued_events`",
+                    ),
+                    (counters.refused, "directories could not be marked and are not watched"),
+                ]
+            }
+        };
+        for (count, what) in losses {
+            if count > 0 {
+                tracing::warn!("{count} {what}");
+            }
+        }
+    }
+}
+
+impl Input {
+    /// Waits until there is something to do.
+    pub(super) async fn wait(&self) -> Result<Wakeup, PipelineError> {
+        match self {
+            Self::Ring(_, descriptor) => {
+                descriptor.readable().await.map_err(KernelError::Wait)?.clear_ready();
+                Ok(Wakeup::Records)
+            }
+            Self::Directories { notifications, mounts } => tokio::select! {
+                ready = notifications.readable() => {
+                    ready.map_err(FanotifyError::Read)?.clear_ready();
+                    Ok(Wakeup::Records)
+                }
+                ready = mounts.ready(Interest::PRIORITY) => {
+                    ready.map_err(FanotifyError::Mounts)?.clear_ready();
+                    Ok(Wakeup::MountsChanged)
+                }
+            },
+        }
+    }
+}
