@@ -46,7 +46,9 @@ pub enum LogError {
 /// only [`VARIABLE`] brings up.
 fn directives(level: Level) -> String {
     match level {
-        Level::Debug | Level::Trace => format!("{},aya=info,aya_obj=info", level.as_str()),
+        Level::Debug | Level::Trace => {
+            format!("{},aya=info,aya_obj=info,rustls=info,ureq=info,ureq_proto=info", level.as_str())
+        }
         Level::Error | Level::Warn | Level::Info => level.as_str().to_owned(),
     }
 }

@@ -7,6 +7,7 @@ mod output;
 mod replay;
 mod rules;
 mod run;
+mod setup;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +57,9 @@ enum Command {
     /// List, show, check and explain rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Prepare the servers that alerts go to
+    #[command(subcommand)]
+    Setup(setup::SetupCommand),
     /// Show the configuration in force, or its JSON schema
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -89,6 +93,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(&args),
         Command::Rules(command) => rules::run(&command),
+        Command::Setup(command) => setup::run(&command),
         Command::Config(command) => config::run(&command),
     };
     let exit = outcome.unwrap_or_else(|error| {

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use self::file::FileSink;
 use self::network::{DeadLetters, Elasticsearch, NetworkSink, NetworkWorker};
+pub use self::network::{SetupError, elasticsearch_templates, setup_elasticsearch};
 use self::spool::Spool;
 use self::stdout::StdoutSink;
 pub use self::stdout::is_for_people;

@@ -74,7 +74,18 @@ impl State {
             return error(401, "security_exception", "unable to authenticate");
         }
         if request.method == "PUT" {
-            self.put.insert(request.path.clone(), serde_json::from_slice(&request.body).unwrap());
+            let template: Value = serde_json::from_slice(&request.body).unwrap();
+            for part in template["composed_of"].as_array().into_iter().flatten() {
+                let path = format!("/_component_template/{}", part.as_str().unwrap());
+                if !self.put.contains_key(&path) {
+                    return error(
+                        400,
+                        "invalid_index_template_exception",
+                        "component templates do not exist",
+                    );
+                }
+            }
+            self.put.insert(request.path.clone(), template);
             return Answer::json(200, &json!({"acknowledged": true}));
         }
         assert_eq!((request.method.as_str(), request.path.split('?').next()), ("POST", Some("/_bulk")));

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub(super) use self::dead_letters::DeadLetters;
 pub(super) use self::elasticsearch::Elasticsearch;
+pub use self::elasticsearch::{SetupError, elasticsearch_templates, setup_elasticsearch};
 pub(super) use self::worker::NetworkWorker;
 use super::Failure;
 use super::spool::{BatchLimits, Spooled};

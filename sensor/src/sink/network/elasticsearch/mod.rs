@@ -1,5 +1,7 @@
 //! Elasticsearch's `_bulk`: alerts are created in a data stream under their own ids, and each has an answer of its own.
 
+mod setup;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use flate2::write::GzEncoder;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub use self::setup::{SetupError, elasticsearch_templates, setup_elasticsearch};
 use super::http::{HttpClient, Reply};
 use super::secret::{Secret, Watched};
 use super::{NetworkSink, Outcome};
