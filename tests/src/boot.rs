@@ -15,6 +15,9 @@ use crate::alert::lookup;
 /// Names a static daemon to test instead of the one that is built from this tree.
 const OTHER_DAEMON: &str = "LDSENTRY_LAB_DAEMON";
 
+/// Programs for scripts.
+const HELPERS: [&str; 3] = ["attack", "bpf-objects", "denied"];
+
 /// Longer lines are cut for people; counters are.
 const LONG_LINE: usize = 300;
 
@@ -155,7 +158,9 @@ impl Boot {
         let mut payload = Payload::new()?;
         let other = std::env::var_os(OTHER_DAEMON).map(PathBuf::from);
         payload.add_program("bin/ldsentry", &other.unwrap_or_else(|| binaries.path("ldsentry")))?;
-        payload.add_program("bin/attack", &binaries.path("attack"))?;
+        for program in HELPERS {
+            payload.add_program(&format!("bin/{program}"), &binaries.path(program))?;
+        }
         payload.add("lib.sh", include_bytes!("lib.sh"), 0o644)?;
         let daemon = ["bin/ldsentry", "run", "--output", "ndjson", "--attach", self.attach.name()];
         let mut daemon = daemon.map(str::to_owned).to_vec();
@@ -174,7 +179,8 @@ fn binaries() -> Result<&'static Binaries> {
     static BINARIES: OnceLock<Result<Binaries>> = OnceLock::new();
     let built = BINARIES.get_or_init(|| {
         xtask::setup::run()?;
-        xtask::lab::build(&[("sensor", "ldsentry"), ("integration-tests", "attack")])
+        let helpers = HELPERS.map(|program| ("integration-tests", program));
+        xtask::lab::build(&[&[("sensor", "ldsentry")], &helpers[..]].concat())
     });
     built.as_ref().map_err(|error| anyhow!("{error:#}"))
 }

@@ -49,7 +49,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 }
 
 /// How much a counter, or all those whose names begin so, grew from `before` to `after`.
-fn increase(outcome: &Outcome, name: &str) -> Result<u64> {
+pub(crate) fn increase(outcome: &Outcome, name: &str) -> Result<u64> {
     let facts = outcome.facts();
     let value = |when: &str| -> Result<u64> {
         let line = facts.get(when).with_context(|| format!("the script did not print {when}=…"))?;

@@ -5,10 +5,12 @@
 mod basics;
 mod benign;
 mod expected;
+mod lifecycle;
 mod loss;
 mod outcomes;
 mod paths;
 mod processes;
+mod refused;
 mod rules;
 
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ fn scenarios() -> Vec<Scenario> {
         processes::scenarios(),
         benign::scenarios(),
         loss::scenarios(),
+        lifecycle::scenarios(),
+        refused::scenarios(),
         rules::scenarios(),
     ]
     .into_iter()
