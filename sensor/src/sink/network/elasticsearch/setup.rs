@@ -57,10 +57,8 @@ pub fn setup_elasticsearch(options: &ElasticsearchOptions) -> Result<Vec<String>
             200 if acknowledged.is_some_and(|reply| reply["acknowledged"] == true) => installed.push(path),
             200 => return Err(SetupError(reply.not_from("Elasticsearch", &url))),
             403 => {
-                let mut failure = reply.failure(&url);
-                failure.remedy =
-                    "give the credentials the cluster privilege `manage_index_templates`".to_owned();
-                return Err(SetupError(failure));
+                let remedy = "give the credentials the cluster privilege `manage_index_templates`".to_owned();
+                return Err(SetupError(Failure { remedy, ..reply.failure(&url) }));
             }
             _ => return Err(SetupError(reply.failure(&url))),
         }
