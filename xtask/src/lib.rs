@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod demo;
+pub mod fuzz;
 pub mod lab;
 pub mod setup;
 pub mod test;

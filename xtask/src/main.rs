@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::demo::{self, Place};
 use xtask::lab::{self, ScriptOptions};
-use xtask::{setup, test, tidy};
+use xtask::{fuzz, setup, test, tidy};
 
 /// What cargo cannot do
 #[derive(Debug, Parser)]
@@ -33,6 +33,14 @@ enum Task {
     /// Check everything, natively and on stock kernels
     Test {
         /// Only tests whose names contain this
+        filter: Option<String>,
+    },
+    /// Run each fuzz target for a while
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only targets whose names contain this
         filter: Option<String>,
     },
     /// Check what the compiler does not, and list long files
@@ -81,6 +89,7 @@ fn perform(task: &Task) -> Result<i32> {
             _ => Place::Anywhere,
         }),
         Task::Test { filter } => test::run(filter.as_deref()),
+        Task::Fuzz { seconds, filter } => fuzz::run(*seconds, filter.as_deref()),
         Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),
         Task::Lab(Lab::Shell { options }) => lab::shell(options).map(|()| 0),
     }

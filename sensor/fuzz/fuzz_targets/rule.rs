@@ -1,0 +1,8 @@
+//! Fuzzes `targets::rule`.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::rule(data));
