@@ -8,6 +8,7 @@ mod error;
 mod network;
 mod options;
 mod reference;
+mod remote;
 mod source;
 mod value;
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 pub use error::{ConfigError, Problem};
-pub use network::{ElasticsearchOptions, SpoolOptions, TlsOptions};
+pub use network::{ElasticsearchOptions, Facility, SpoolOptions, SyslogMessage, SyslogOptions, TlsOptions};
 pub use options::{
     Attach, FileOptions, Format, Level, LogFormat, LogOptions, OutputOptions, RulesOptions, SensorOptions,
     Source, StdoutOptions,
@@ -26,8 +27,9 @@ pub use options::{
 use options::{ExceptionOptions, Options};
 use reference::schema;
 pub use reference::{json_schema, markdown_reference};
+pub use remote::{SecretSource, SyslogAddress, Url};
 pub use source::{Located, Position, SourceFile};
-pub use value::{Date, FileMode, RingBytes, RuleSource, SecretSource, Span, Url};
+pub use value::{Date, FileMode, RingBytes, RuleSource, Span};
 
 /// Where the configuration file is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/ldsentry/ldsentry.toml";

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::{SecretSource, Span, Url};
+use super::remote::{SecretSource, SyslogAddress, Url};
+use super::value::Span;
 
 /// What network outputs still have to deliver, on disk. Used if a network output is on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -161,4 +162,67 @@ fn batch_count() -> NonZeroU32 {
 
 fn request_timeout() -> Span {
     Span::from_secs(30)
+}
+
+/// A syslog server, in the format of RFC 5424. On if the section is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogOptions {
+    /// Where it listens: `"udp://host:514"`, `"tcp://host:601"`, `"tls://host:6514"` or `"unix:///dev/log"`. Over TCP and TLS,
+    /// messages have their length in front. What UDP loses is not noticed.
+    pub address: SyslogAddress,
+    /// Facility of the messages.
+    #[serde(default)]
+    pub facility: Facility,
+    /// What follows the structured data.
+    #[serde(default)]
+    pub message: SyslogMessage,
+    /// How long connecting and sending may take.
+    #[serde(default = "request_timeout")]
+    pub timeout: Span,
+    /// Certificates, for `tls://`.
+    #[serde(default)]
+    pub tls: TlsOptions,
+}
+
+/// Facility of syslog messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the facilities' usual names")]
+pub enum Facility {
+    User = 1,
+    Daemon = 3,
+    Auth = 4,
+    #[default]
+    Authpriv = 10,
+    Local0 = 16,
+    Local1 = 17,
+    Local2 = 18,
+    Local3 = 19,
+    Local4 = 20,
+    Local5 = 21,
+    Local6 = 22,
+    Local7 = 23,
+}
+
+/// What a syslog message says after its structured data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SyslogMessage {
+    /// The alert in one sentence.
+    #[default]
+    Reason,
+    /// The whole alert as JSON; servers cut what is longer than they are set to take.
+    Json,
+}
+
+impl SyslogOptions {
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.tls.paths()
+    }
+
+    /// What is missing, and what to do.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        self.tls.fault()
+    }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::network::{ElasticsearchOptions, SpoolOptions};
+use super::network::{ElasticsearchOptions, SpoolOptions, SyslogOptions};
 use super::value::{Date, FileMode, RingBytes, RuleSource, Span};
 
 /// Configuration of ldsentry. Relative paths are relative to the directory of the configuration file.
@@ -130,18 +130,28 @@ pub struct OutputOptions {
     #[schemars(with = "ElasticsearchOptions")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elasticsearch: Option<ElasticsearchOptions>,
+    /// A syslog server, in the format of RFC 5424. On if the section is there.
+    #[schemars(with = "SyslogOptions")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<SyslogOptions>,
 }
 
 impl OutputOptions {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let file = self.file.iter_mut().map(|file| &mut file.path);
-        file.chain(self.elasticsearch.iter_mut().flat_map(ElasticsearchOptions::paths))
+        let elasticsearch = self.elasticsearch.iter_mut().flat_map(ElasticsearchOptions::paths);
+        let syslog = self.syslog.iter_mut().flat_map(SyslogOptions::paths);
+        file.chain(elasticsearch).chain(syslog)
     }
 
     /// What is contradictory or missing: the section, the matter, and what to do.
     pub(super) fn faults(&self) -> Vec<(&'static str, &'static str, &'static str)> {
-        let elasticsearch = self.elasticsearch.iter().filter_map(ElasticsearchOptions::fault);
-        elasticsearch.map(|(message, remedy)| ("elasticsearch", message, remedy)).collect()
+        let sections = [
+            ("elasticsearch", self.elasticsearch.as_ref().and_then(ElasticsearchOptions::fault)),
+            ("syslog", self.syslog.as_ref().and_then(SyslogOptions::fault)),
+        ];
+        let faulty = sections.into_iter().filter_map(|(section, fault)| Some((section, fault?)));
+        faulty.map(|(section, (message, remedy))| (section, message, remedy)).collect()
     }
 }
 

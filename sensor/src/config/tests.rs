@@ -60,6 +60,13 @@ fn every_key_can_be_set() {
         ca_file = "ca.pem"
         certificate_file = "client.pem"
         key_file = "client.key"
+        [output.syslog]
+        address = "tls://log.example.com:6514"
+        facility = "local3"
+        message = "json"
+        timeout = "5s"
+        [output.syslog.tls]
+        ca_file = "/etc/ssl/ca.pem"
         [spool]
         path = "/var/lib/ldsentry/spool.redb"
         max_bytes = 1000000
@@ -72,68 +79,7 @@ fn every_key_can_be_set() {
         "#
     ))
     .unwrap();
-    assert_snapshot!(settings.to_toml(), @r#"
-    [sensor]
-    source = "ebpf"
-    attach = "kprobe"
-    btf = "/boot/btf"
-    ring_bytes = 131072
-    outcome_timeout = "250ms"
-
-    [rules]
-    dirs = [
-        "builtin",
-        "/etc/ldsentry/rules",
-        "/srv/rules",
-    ]
-
-    [output.stdout]
-    enabled = false
-    format = "pretty"
-
-    [output.file]
-    path = "/var/log/ldsentry/alerts.ndjson"
-    mode = "0640"
-    rotate_bytes = 1000000
-    rotate_age = "24h"
-    rotate_keep = 3
-
-    [output.elasticsearch]
-    urls = [
-        "https://es1:9200",
-        "https://es2:9200/below/",
-    ]
-    data_stream = "logs-ldsentry.alerts-prod"
-    username = "ldsentry"
-    gzip = false
-    batch = 100
-    timeout = "10s"
-
-    [output.elasticsearch.password]
-    file = "/etc/ldsentry/password"
-
-    [output.elasticsearch.tls]
-    ca_file = "/etc/ldsentry/ca.pem"
-    certificate_file = "/etc/ldsentry/client.pem"
-    key_file = "/etc/ldsentry/client.key"
-
-    [spool]
-    path = "/var/lib/ldsentry/spool.redb"
-    max_bytes = 1000000
-    max_age = "24h"
-    dead_letters = "/var/lib/ldsentry/dead-letters.ndjson"
-
-    [log]
-    level = "debug"
-    format = "json"
-
-    [[exceptions]]
-    name = "salt"
-    rules = ["Dynamic Linker Creation or Modification"]
-    condition = 'process.executable == "/opt/salt/bin/python"'
-    reason = "salt manages ld.so.conf.d"
-    expires = 2027-01-31
-    "#);
+    assert_snapshot!(settings.to_toml());
 }
 
 #[test]
@@ -252,6 +198,8 @@ fn network_outputs_are_refused_with_what_is_wrong() {
         ),
         section("urls = ['http://es1']\nusername = 'me'"),
         section("urls = ['http://es1']\ntls.key_file = 'key'"),
+        error("[output.syslog]\naddress = 'log.example.com'\n"),
+        error("[output.syslog]\naddress = 'tcp://log.example.com'\n"),
     ];
     assert!(!messages.iter().any(|message| message.contains("hunter2")), "{messages:?}");
     assert_snapshot!(messages.join("\n"));

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::file::FileSink;
-use self::network::{DeadLetters, Elasticsearch, NetworkSink, NetworkWorker};
+use self::network::{DeadLetters, Elasticsearch, NetworkSink, NetworkWorker, Syslog};
 pub use self::network::{SetupError, elasticsearch_templates, setup_elasticsearch};
 use self::spool::Spool;
 use self::stdout::StdoutSink;
@@ -154,6 +154,9 @@ impl Outputs {
         let mut network: Vec<Box<dyn NetworkSink>> = Vec::new();
         if let Some(elasticsearch) = &options.elasticsearch {
             network.push(Box::new(Elasticsearch::new(elasticsearch)));
+        }
+        if let Some(syslog) = &options.syslog {
+            network.push(Box::new(Syslog::new(syslog)));
         }
         Self::start(Sinks { local, network }, spool, metrics, Tuning::default())
     }

@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod elasticsearch;
 pub(crate) mod http;
+pub(crate) mod syslog;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod dead_letters;
 mod elasticsearch;
 mod http;
 mod secret;
+mod syslog;
 mod tls;
 mod worker;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub(super) use self::dead_letters::DeadLetters;
 pub(super) use self::elasticsearch::Elasticsearch;
 pub use self::elasticsearch::{SetupError, elasticsearch_templates, setup_elasticsearch};
+pub(super) use self::syslog::Syslog;
 pub(super) use self::worker::NetworkWorker;
 use super::Failure;
 use super::spool::{BatchLimits, Spooled};

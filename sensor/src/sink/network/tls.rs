@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::secret::read_file;
 use crate::config::TlsOptions;
@@ -47,6 +48,31 @@ impl Certificates {
             _ => None,
         };
         Ok(Self { roots, client })
+    }
+
+    /// For a connection of our own.
+    pub(super) fn for_rustls(&self) -> Result<Arc<ClientConfig>, Failure> {
+        let failure = |error: rustls::Error| Failure {
+            attempt: "cannot prepare TLS".to_owned(),
+            source: error.into(),
+            remedy: "see whether `certificate_file` and `key_file` belong together".to_owned(),
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.roots.iter().cloned());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(failure)?
+            .with_root_certificates(roots);
+        let config = match &self.client {
+            Some(Client { chain, key_pem }) => {
+                let key = PrivateKeyDer::from_pem_slice(key_pem)
+                    .map_err(|error| failure(rustls::Error::General(error.to_string())))?;
+                builder.with_client_auth_cert(chain.clone(), key).map_err(failure)?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        Ok(Arc::new(config))
     }
 
     /// For HTTP.

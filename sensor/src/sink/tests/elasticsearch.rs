@@ -54,13 +54,8 @@ fn sink(options: &ElasticsearchOptions) -> Elasticsearch {
     Elasticsearch::new(options)
 }
 
-fn spooled(number: usize) -> Arc<spool::Spooled> {
-    let alert = alert(number);
-    Arc::new(spool::Spooled { time: 0, id: alert.id().to_owned(), line: alert.to_line() })
-}
-
 fn batch(numbers: std::ops::Range<usize>) -> Vec<Arc<spool::Spooled>> {
-    numbers.map(spooled).collect()
+    numbers.map(|number| spooled(&alert(number))).collect()
 }
 
 #[test]
@@ -117,8 +112,7 @@ fn what_is_too_long_is_split_down_to_the_one_that_is() {
     let server = Server::start();
     let mut sink = sink(&options(&server.server.url(), "gzip = false"));
     let mut alerts = batch(0..9);
-    let alert = large_alert(9, 10_000);
-    alerts.push(Arc::new(spool::Spooled { time: 0, id: "9".to_owned(), line: alert.to_line() }));
+    alerts.push(spooled(&large_alert(9, 10_000)));
     server.state().longest_body = Some(300);
     let outcomes = sink.deliver(&alerts).unwrap();
     assert_eq!(outcomes[..9], vec![Outcome::Delivered; 9]);
@@ -306,6 +300,8 @@ fn leaves(prefix: &str, value: &Value, mapped: &dyn Fn(&str) -> bool, found: &mu
     }
 }
 
+const MAPPINGS: &str = "deploy/elasticsearch/ldsentry-ecs-mappings.json";
+
 #[test]
 fn the_templates_map_every_field_of_an_alert_with_a_type_that_takes_its_value() {
     let fields = mapped_fields();
@@ -323,7 +319,7 @@ fn the_templates_map_every_field_of_an_alert_with_a_type_that_takes_its_value() 
     leaves("", &Value::Object(alert.document), &|name| fields.contains_key(name), &mut found);
     assert!(found.len() > 100, "{} fields", found.len());
     for (name, value) in found {
-        let Some(mapping) = fields.get(&name) else { panic!("{name} is not mapped") };
+        let Some(mapping) = fields.get(&name) else { panic!("{name} is not mapped: add it to {MAPPINGS}") };
         let fits = match mapping["type"].as_str().unwrap() {
             "date" => value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok()),
             "long" => value.is_i64() || value.is_u64(),
@@ -337,7 +333,7 @@ fn the_templates_map_every_field_of_an_alert_with_a_type_that_takes_its_value() 
         assert!(fits, "{name}: {value} is no {mapping}");
     }
     for field in crate::ecs::Field::ALL {
-        assert!(fields.contains_key(field.name()), "{} is not mapped", field.name());
+        assert!(fields.contains_key(field.name()), "{} is not mapped: add it to {MAPPINGS}", field.name());
     }
     for (name, mapping) in &fields {
         assert!(

@@ -12,6 +12,7 @@ use crate::config::{FileMode, FileOptions, Format};
 
 mod elasticsearch;
 mod network;
+mod syslog;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const TUNING: Tuning =
@@ -43,6 +44,11 @@ fn alert(number: usize) -> Arc<dyn Record> {
 
 fn large_alert(number: usize, padding: usize) -> Arc<dyn Record> {
     Arc::new(TestAlert { id: number.to_string(), padding })
+}
+
+/// As the spool hands it out.
+fn spooled(alert: &Arc<dyn Record>) -> Arc<spool::Spooled> {
+    Arc::new(spool::Spooled { time: 0, id: alert.id().to_owned(), line: alert.to_line() })
 }
 
 /// The id in a line of NDJSON, which must be valid.
@@ -230,8 +236,13 @@ fn file_sink(path: &Path) -> FileSink {
     FileSink::new(&file_options(path))
 }
 
-fn rigs() -> [Box<dyn Rig>; 3] {
-    [Box::new(PipeRig::new()), Box::new(FileRig::new()), Box::new(elasticsearch::ElasticsearchRig::new())]
+fn rigs() -> Vec<Box<dyn Rig>> {
+    vec![
+        Box::new(PipeRig::new()),
+        Box::new(FileRig::new()),
+        Box::new(elasticsearch::ElasticsearchRig::new()),
+        Box::new(syslog::SyslogRig::new()),
+    ]
 }
 
 #[test]
