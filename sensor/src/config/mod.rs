@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 pub use error::{ConfigError, Problem};
-pub use network::{ElasticsearchOptions, Facility, SpoolOptions, SyslogMessage, SyslogOptions, TlsOptions};
+pub use network::{
+    AlertmanagerOptions, ElasticsearchOptions, Facility, SpoolOptions, SyslogMessage, SyslogOptions,
+    TlsOptions, WebhookBody, WebhookOptions,
+};
 pub use options::{
     Attach, FileOptions, Format, Level, LogFormat, LogOptions, OutputOptions, RulesOptions, SensorOptions,
     Source, StdoutOptions,

@@ -1,5 +1,6 @@
 //! The configuration of what leaves the host: the spool, the outputs that read from it, and their secrets.
 
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
@@ -225,4 +226,121 @@ impl SyslogOptions {
     pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
         self.tls.fault()
     }
+}
+
+/// An HTTP server that takes alerts as JSON. On if the section is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookOptions {
+    /// Where alerts are posted to.
+    pub url: Url,
+    /// What a request holds.
+    #[serde(default)]
+    pub body: WebhookBody,
+    /// Secret with which the body is signed: `X-Hub-Signature-256: sha256=` and the HMAC in hexadecimal digits.
+    #[schemars(with = "SecretSource")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac_secret: Option<SecretSource>,
+    /// Headers of each request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Headers whose values are secrets, such as `Authorization`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_headers: BTreeMap<String, SecretSource>,
+    /// How long a request may take.
+    #[serde(default = "request_timeout")]
+    pub timeout: Span,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: TlsOptions,
+}
+
+/// What a request to a webhook holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookBody {
+    /// A list of alerts.
+    #[default]
+    Batch,
+    /// One alert; its id is in the header `Idempotency-Key` too.
+    Single,
+}
+
+/// Prometheus' Alertmanager, version 2 of its API. On if the section is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlertmanagerOptions {
+    /// Addresses of all members of the cluster, such as `"http://alertmanager:9093"`: each gets every alert, and one that
+    /// takes it is enough.
+    pub urls: Vec<Url>,
+    /// Further labels, for routing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How long an alert is shown as firing after it was delivered.
+    #[serde(default = "one_hour")]
+    pub firing: Span,
+    /// Headers of each request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Headers whose values are secrets, such as `Authorization`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_headers: BTreeMap<String, SecretSource>,
+    /// How long a request may take.
+    #[serde(default = "request_timeout")]
+    pub timeout: Span,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: TlsOptions,
+}
+
+impl WebhookOptions {
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let headers = self.secret_headers.values_mut().filter_map(SecretSource::file_mut);
+        secret_paths([&mut self.hmac_secret]).chain(headers).chain(self.tls.paths())
+    }
+
+    /// What is wrong, and what to do.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        self.tls.fault().or_else(|| header_fault(&self.headers, &self.secret_headers))
+    }
+}
+
+impl AlertmanagerOptions {
+    pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.secret_headers.values_mut().filter_map(SecretSource::file_mut).chain(self.tls.paths())
+    }
+
+    /// What is wrong, and what to do.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let is_label = |name: &String| {
+            let mut characters = name.chars();
+            characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+                && characters.all(|next| next.is_ascii_alphanumeric() || next == '_')
+        };
+        if self.urls.is_empty() {
+            Some(("no URL is given", "list all members of the cluster in `urls`"))
+        } else if !self.labels.keys().all(is_label) {
+            Some(("a label's name is none", "use letters, digits and `_`"))
+        } else {
+            self.tls.fault().or_else(|| header_fault(&self.headers, &self.secret_headers))
+        }
+    }
+}
+
+fn header_fault(
+    headers: &BTreeMap<String, String>,
+    secret: &BTreeMap<String, SecretSource>,
+) -> Option<(&'static str, &'static str)> {
+    use ureq::http::{HeaderName, HeaderValue};
+    if !headers.keys().chain(secret.keys()).all(|name| HeaderName::try_from(name).is_ok()) {
+        Some(("a header's name is none", "use letters, digits and `-`"))
+    } else if !headers.values().all(|value| HeaderValue::try_from(value).is_ok()) {
+        Some(("a header's value has a control character in it", "remove it"))
+    } else {
+        None
+    }
+}
+
+fn one_hour() -> Span {
+    Span::from_secs(60 * 60)
 }

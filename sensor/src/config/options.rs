@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::network::{ElasticsearchOptions, SpoolOptions, SyslogOptions};
+use super::network::{
+    AlertmanagerOptions, ElasticsearchOptions, SpoolOptions, SyslogOptions, WebhookOptions,
+};
 use super::value::{Date, FileMode, RingBytes, RuleSource, Span};
 
 /// Configuration of ldsentry. Relative paths are relative to the directory of the configuration file.
@@ -134,6 +136,14 @@ pub struct OutputOptions {
     #[schemars(with = "SyslogOptions")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syslog: Option<SyslogOptions>,
+    /// An HTTP server that takes alerts as JSON. On if the section is there.
+    #[schemars(with = "WebhookOptions")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookOptions>,
+    /// Prometheus' Alertmanager. On if the section is there.
+    #[schemars(with = "AlertmanagerOptions")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alertmanager: Option<AlertmanagerOptions>,
 }
 
 impl OutputOptions {
@@ -141,7 +151,9 @@ impl OutputOptions {
         let file = self.file.iter_mut().map(|file| &mut file.path);
         let elasticsearch = self.elasticsearch.iter_mut().flat_map(ElasticsearchOptions::paths);
         let syslog = self.syslog.iter_mut().flat_map(SyslogOptions::paths);
-        file.chain(elasticsearch).chain(syslog)
+        let webhook = self.webhook.iter_mut().flat_map(WebhookOptions::paths);
+        let alertmanager = self.alertmanager.iter_mut().flat_map(AlertmanagerOptions::paths);
+        file.chain(elasticsearch).chain(syslog).chain(webhook).chain(alertmanager)
     }
 
     /// What is contradictory or missing: the section, the matter, and what to do.
@@ -149,6 +161,8 @@ impl OutputOptions {
         let sections = [
             ("elasticsearch", self.elasticsearch.as_ref().and_then(ElasticsearchOptions::fault)),
             ("syslog", self.syslog.as_ref().and_then(SyslogOptions::fault)),
+            ("webhook", self.webhook.as_ref().and_then(WebhookOptions::fault)),
+            ("alertmanager", self.alertmanager.as_ref().and_then(AlertmanagerOptions::fault)),
         ];
         let faulty = sections.into_iter().filter_map(|(section, fault)| Some((section, fault?)));
         faulty.map(|(section, (message, remedy))| (section, message, remedy)).collect()

@@ -32,6 +32,11 @@ struct RawSecretSource {
 }
 
 impl SecretSource {
+    /// The file, if it is in one.
+    pub fn file(&self) -> Option<&PathBuf> {
+        if let Self::File(path) = self { Some(path) } else { None }
+    }
+
     pub(super) fn file_mut(&mut self) -> Option<&mut PathBuf> {
         if let Self::File(path) = self { Some(path) } else { None }
     }

@@ -67,6 +67,16 @@ fn every_key_can_be_set() {
         timeout = "5s"
         [output.syslog.tls]
         ca_file = "/etc/ssl/ca.pem"
+        [output.webhook]
+        url = "https://hooks.example.com/ldsentry"
+        body = "single"
+        hmac_secret = {{ env = "HMAC_SECRET" }}
+        headers = {{ X-Tenant = "blue" }}
+        secret_headers = {{ Authorization = {{ file = "token" }} }}
+        [output.alertmanager]
+        urls = ["http://alertmanager:9093"]
+        labels = {{ team = "security" }}
+        firing = "24h"
         [spool]
         path = "/var/lib/ldsentry/spool.redb"
         max_bytes = 1000000
@@ -199,6 +209,8 @@ fn network_outputs_are_refused_with_what_is_wrong() {
         section("urls = ['http://es1']\nusername = 'me'"),
         section("urls = ['http://es1']\ntls.key_file = 'key'"),
         error("[output.syslog]\naddress = 'log.example.com'\n"),
+        error("[output.webhook]\nurl = 'https://h'\nheaders = { 'a b' = 'c' }\n"),
+        error("[output.alertmanager]\nurls = ['https://h']\nlabels = { 'a-b' = 'c' }\n"),
         error("[output.syslog]\naddress = 'tcp://log.example.com'\n"),
     ];
     assert!(!messages.iter().any(|message| message.contains("hunter2")), "{messages:?}");

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::file::FileSink;
-use self::network::{DeadLetters, Elasticsearch, NetworkSink, NetworkWorker, Syslog};
+use self::network::{Alertmanager, DeadLetters, Elasticsearch, NetworkSink, NetworkWorker, Syslog, Webhook};
 pub use self::network::{SetupError, elasticsearch_templates, setup_elasticsearch};
 use self::spool::Spool;
 use self::stdout::StdoutSink;
@@ -157,6 +157,12 @@ impl Outputs {
         }
         if let Some(syslog) = &options.syslog {
             network.push(Box::new(Syslog::new(syslog)));
+        }
+        if let Some(webhook) = &options.webhook {
+            network.push(Box::new(Webhook::new(webhook)));
+        }
+        if let Some(alertmanager) = &options.alertmanager {
+            network.push(Box::new(Alertmanager::new(alertmanager)));
         }
         Self::start(Sinks { local, network }, spool, metrics, Tuning::default())
     }

@@ -1,5 +1,6 @@
 //! HTTP requests, and what their failures mean.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::StatusCode;
 
-use super::secret::Watched;
+use super::secret::{Secret, Watched};
 use super::tls::Certificates;
 use crate::alert::escape;
-use crate::config::TlsOptions;
+use crate::config::{SecretSource, TlsOptions};
 use crate::sink::Failure;
 
 /// Longest time for name, connection and handshake.
@@ -25,6 +26,29 @@ pub(super) struct HttpClient {
     tls: TlsOptions,
     timeout: Duration,
     agent: Watched<Agent>,
+}
+
+/// Headers that the configuration gives, the secret ones read from where they are.
+#[derive(Debug)]
+pub(super) struct Headers {
+    plain: BTreeMap<String, String>,
+    sources: BTreeMap<String, SecretSource>,
+    secret: Watched<Vec<(String, Secret)>>,
+}
+
+impl Headers {
+    pub(super) fn new(plain: &BTreeMap<String, String>, secret: &BTreeMap<String, SecretSource>) -> Self {
+        let files = secret.values().filter_map(SecretSource::file).cloned();
+        Self { plain: plain.clone(), secret: Watched::new(files), sources: secret.clone() }
+    }
+
+    pub(super) fn all(&mut self) -> Result<Vec<(String, String)>, Failure> {
+        let Self { plain, sources, secret } = self;
+        let read = |(name, source): (&String, &SecretSource)| Ok((name.clone(), Secret::read(source)?));
+        let secret = secret.get(|| sources.iter().map(read).collect())?;
+        let secret = secret.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned()));
+        Ok(plain.clone().into_iter().chain(secret).collect())
+    }
 }
 
 /// What a server answered.

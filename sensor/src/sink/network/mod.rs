@@ -1,5 +1,6 @@
 //! Outputs that leave the host. They read from the spool, in batches, each at a pace of its own.
 
+mod alertmanager;
 mod backoff;
 mod dead_letters;
 mod elasticsearch;
@@ -7,14 +8,17 @@ mod http;
 mod secret;
 mod syslog;
 mod tls;
+mod webhook;
 mod worker;
 
 use std::sync::Arc;
 
+pub(super) use self::alertmanager::Alertmanager;
 pub(super) use self::dead_letters::DeadLetters;
 pub(super) use self::elasticsearch::Elasticsearch;
 pub use self::elasticsearch::{SetupError, elasticsearch_templates, setup_elasticsearch};
 pub(super) use self::syslog::Syslog;
+pub(super) use self::webhook::Webhook;
 pub(super) use self::worker::NetworkWorker;
 use super::Failure;
 use super::spool::{BatchLimits, Spooled};
@@ -44,4 +48,16 @@ pub(super) enum Outcome {
     Rejected(String),
     /// The server did not take it now, for this reason.
     Later(String),
+}
+
+/// Delivers what was too much at once, or has something in it that spoils the rest, in two parts.
+fn deliver_halves(sink: &mut impl NetworkSink, alerts: &[Arc<Spooled>]) -> Result<Vec<Outcome>, Failure> {
+    let (left, right) = alerts.split_at(alerts.len() / 2);
+    let mut outcomes = sink.deliver(left)?;
+    match sink.deliver(right) {
+        Ok(more) => outcomes.extend(more),
+        // The others have arrived all the same.
+        Err(failure) => outcomes.extend(right.iter().map(|_| Outcome::Later(failure.to_string()))),
+    }
+    Ok(outcomes)
 }

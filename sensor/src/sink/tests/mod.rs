@@ -11,6 +11,7 @@ use super::*;
 use crate::config::{FileMode, FileOptions, Format};
 
 mod elasticsearch;
+mod http;
 mod network;
 mod syslog;
 
@@ -242,6 +243,8 @@ fn rigs() -> Vec<Box<dyn Rig>> {
         Box::new(FileRig::new()),
         Box::new(elasticsearch::ElasticsearchRig::new()),
         Box::new(syslog::SyslogRig::new()),
+        Box::new(http::WebhookRig::new()),
+        Box::new(http::AlertmanagerRig::new()),
     ]
 }
 

@@ -56,36 +56,6 @@ impl Elasticsearch {
         }
     }
 
-    fn deliver_some(&mut self, alerts: &[Arc<Spooled>]) -> Result<Vec<Outcome>, Failure> {
-        let mut body = self.body(alerts);
-        let mut headers = vec![("content-type", "application/x-ndjson".to_owned())];
-        if self.gzip {
-            body = compress(&body);
-            headers.push(("content-encoding", "gzip".to_owned()));
-        }
-        let (url, reply) = self.connection.send("POST", BULK, &headers, &body)?;
-        match reply.status.as_u16() {
-            200 => outcomes(&reply, &url, alerts.len()),
-            // Too long, or one of them spoils it.
-            400 | 413 => match alerts {
-                [_] => Ok(vec![Outcome::Rejected(reply.reason())]),
-                _ => self.deliver_halves(alerts),
-            },
-            _ => Err(reply.failure(&url)),
-        }
-    }
-
-    fn deliver_halves(&mut self, alerts: &[Arc<Spooled>]) -> Result<Vec<Outcome>, Failure> {
-        let (left, right) = alerts.split_at(alerts.len() / 2);
-        let mut outcomes = self.deliver_some(left)?;
-        match self.deliver_some(right) {
-            Ok(more) => outcomes.extend(more),
-            // The others have arrived all the same.
-            Err(failure) => outcomes.extend(right.iter().map(|_| Outcome::Later(failure.to_string()))),
-        }
-        Ok(outcomes)
-    }
-
     fn body(&self, alerts: &[Arc<Spooled>]) -> Vec<u8> {
         let mut body = String::new();
         for alert in alerts {
@@ -110,17 +80,29 @@ impl NetworkSink for Elasticsearch {
     }
 
     fn deliver(&mut self, alerts: &[Arc<Spooled>]) -> Result<Vec<Outcome>, Failure> {
-        self.deliver_some(alerts)
+        let mut body = self.body(alerts);
+        let mut headers = vec![("content-type", "application/x-ndjson".to_owned())];
+        if self.gzip {
+            body = compress(&body);
+            headers.push(("content-encoding", "gzip".to_owned()));
+        }
+        let (url, reply) = self.connection.send("POST", BULK, &headers, &body)?;
+        match reply.status.as_u16() {
+            200 => outcomes(&reply, &url, alerts.len()),
+            // Too long, or one of them spoils it.
+            400 | 413 => match alerts {
+                [_] => Ok(vec![Outcome::Rejected(reply.reason())]),
+                _ => super::deliver_halves(self, alerts),
+            },
+            _ => Err(reply.failure(&url)),
+        }
     }
 }
 
 impl Connection {
     pub(super) fn new(options: &ElasticsearchOptions) -> Self {
         let secrets = [&options.api_key, &options.bearer_token, &options.password];
-        let files = secrets.into_iter().flatten().filter_map(|source| match source {
-            SecretSource::File(path) => Some(path.clone()),
-            SecretSource::Environment(_) => None,
-        });
+        let files = secrets.into_iter().flatten().filter_map(SecretSource::file).cloned();
         Self {
             client: HttpClient::new(&options.tls, options.timeout.get()),
             urls: options.urls.clone(),
