@@ -103,7 +103,7 @@ impl NetworkSink for Alertmanager {
             match self.client.send("POST", &url.join("/api/v2/alerts"), &headers, body.as_bytes()) {
                 Ok(reply) if reply.status.is_success() => delivered = true,
                 Ok(reply) if matches!(reply.status.as_u16(), 400 | 413 | 422) => {
-                    refused = Some(reply.reason())
+                    refused = Some(reply.reason());
                 }
                 Ok(reply) => failed = Some(reply.failure(url.as_str())),
                 Err(failure) => failed = Some(failure),

@@ -10,7 +10,6 @@ use super::http::{Headers, HttpClient, Reply};
 use super::secret::{Secret, Watched};
 use super::{NetworkSink, Outcome};
 use crate::config::{SecretSource, WebhookBody, WebhookOptions};
-use crate::ecs::hex;
 use crate::sink::Failure;
 use crate::sink::spool::{BatchLimits, Spooled};
 
@@ -100,7 +99,7 @@ fn signature(key: &str, body: &[u8]) -> String {
     // A key of any length will do.
     let Ok(mut hmac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else { return String::new() };
     hmac.update(body);
-    hex(&hmac.finalize().into_bytes())
+    format!("{:x}", hmac.finalize().into_bytes())
 }
 
 #[cfg(test)]

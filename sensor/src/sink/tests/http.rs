@@ -9,18 +9,20 @@ use crate::config::Settings;
 use crate::sink::network::{Alertmanager, Outcome, Webhook};
 use crate::testing::http::{Answer, HttpServer, Request};
 
+/// What status a request gets.
+type Status = Box<dyn FnMut(&Request) -> u16 + Send>;
+
 /// A server that keeps what it gets, and refuses what it is told to.
 struct Server {
     http: HttpServer,
     requests: Arc<Mutex<Vec<Request>>>,
-    status: Arc<Mutex<Box<dyn FnMut(&Request) -> u16 + Send>>>,
+    status: Arc<Mutex<Status>>,
 }
 
 impl Server {
     fn start() -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let status: Arc<Mutex<Box<dyn FnMut(&Request) -> u16 + Send>>> =
-            Arc::new(Mutex::new(Box::new(|_| 200)));
+        let status: Arc<Mutex<Status>> = Arc::new(Mutex::new(Box::new(|_| 200)));
         let (their_requests, their_status) = (Arc::clone(&requests), Arc::clone(&status));
         let http = HttpServer::start(move |request| {
             let status = their_status.lock().unwrap()(&request);
@@ -114,7 +116,7 @@ impl Rig for AlertmanagerRig {
     }
 }
 
-fn settings(text: String) -> crate::config::OutputOptions {
+fn settings(text: String) -> OutputOptions {
     Settings::parse(Path::new("/etc/ldsentry.toml"), text).unwrap().output
 }
 
