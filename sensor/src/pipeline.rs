@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
 use crate::alert::{self, Alert};
 use crate::config::{Attach, SensorOptions, Settings};
@@ -74,14 +75,19 @@ impl PipelineError {
     }
 }
 
+/// The way to attach that is prescribed, if one is.
+pub fn attach_mode(attach: Attach) -> Option<AttachMode> {
+    match attach {
+        Attach::Auto => None,
+        Attach::Fentry => Some(AttachMode::Fentry),
+        Attach::Kprobe => Some(AttachMode::Kprobe),
+    }
+}
+
 /// What the settings and the rules mean to the kernel's side.
-pub fn kernel_options(options: &SensorOptions, filters: &Filters) -> kernel::Options {
+fn kernel_options(options: &SensorOptions, filters: &Filters) -> kernel::Options {
     kernel::Options {
-        attach: match options.attach {
-            Attach::Auto => None,
-            Attach::Fentry => Some(AttachMode::Fentry),
-            Attach::Kprobe => Some(AttachMode::Kprobe),
-        },
+        attach: attach_mode(options.attach),
         btf: options.btf.clone(),
         ring_bytes: options.ring_bytes.get(),
         actions: filters.actions().collect(),

@@ -27,17 +27,23 @@ pub fn run(place: Place) -> Result<i32> {
     if place == Place::Lab {
         return in_lab(&binaries);
     }
-    let check =
-        Command::new(binaries.path("ldsentry")).arg("check").output().context("running ldsentry check")?;
-    if check.status.success() {
+    let check = |arguments: &[&str]| {
+        let check = Command::new(binaries.path("ldsentry")).arg("check").args(arguments).output();
+        check.context("running ldsentry check")
+    };
+    // fanotify would do, but it is not what there is to see.
+    let report: serde_json::Value =
+        serde_json::from_slice(&check(&["--format", "json"])?.stdout).context("reading ldsentry's check")?;
+    if report["attach"].is_string() {
         return here(&binaries);
     }
+    let check = check(&[])?;
     let why = format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
     if place == Place::Here {
-        bail!("this host's kernel cannot be watched:\n{}", why.trim_end());
+        bail!("this host's kernel cannot be hooked:\n{}", why.trim_end());
     }
     complain(
-        "this host's kernel cannot be watched (`ldsentry check` tells why): using a stock kernel in the lab",
+        "this host's kernel cannot be hooked (`ldsentry check` tells why): using a stock kernel in the lab",
     );
     in_lab(&binaries)
 }

@@ -121,6 +121,11 @@ impl Facts {
         self.perf_event_paranoid > 2 && !self.has(CAP_SYS_ADMIN)
     }
 
+    /// Whether fanotify is for this process.
+    pub(super) fn may_watch_directories(&self) -> bool {
+        self.initial_user_namespace && self.has(CAP_SYS_ADMIN)
+    }
+
     /// Whether the process may look at the first process, which is how the host's mount namespace is known.
     pub(super) fn sees_others(&self) -> bool {
         self.has(CAP_SYS_PTRACE)

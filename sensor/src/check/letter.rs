@@ -15,11 +15,17 @@ impl Display for Report {
         let missing = |finding: &&Finding| finding.status == Status::Missing;
         let missing: Vec<_> = self.findings.iter().filter(missing).map(|finding| finding.id).collect();
         let missing = list(&missing);
-        let verdict = match self.attach {
-            Some(mode) if missing.is_empty() => format!("This host can be watched, with {mode} programs."),
-            Some(mode) => format!("This host could be watched, with {mode} programs. At fault: {missing}."),
+        let with = match (self.source, self.attach) {
+            (Some(_), Some(mode)) => Some(format!("{mode} programs")),
+            (Some(_), None) => Some("fanotify, which sees less than hooks do (docs/sources.md)".to_owned()),
+            (None, _) => None,
+        };
+        let verdict = match with {
+            Some(with) if self.watchable => format!("This host can be watched, with {with}."),
+            Some(with) => format!("This host could be watched, with {with}. At fault: {missing}."),
             None => format!("This host cannot be watched. Missing: {missing}."),
         };
+        let verdict = fill(&verdict, WIDTH);
         writeln!(f, "{verdict}\n")?;
         let mut told = Vec::new();
         for finding in &self.findings {

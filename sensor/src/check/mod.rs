@@ -12,4 +12,4 @@ mod tests;
 
 pub use self::cause::explain;
 pub use self::facts::{Btf, Facts, Lockdown};
-pub use self::report::{Finding, Report, Site, Status};
+pub use self::report::{Finding, Report, Site, Status, Tried};

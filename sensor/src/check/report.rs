@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::cause::{Cause, list};
 use super::facts::{Btf, Facts, Lockdown};
+use crate::config::Source;
+use crate::fanotify::FanotifyError;
 use crate::kernel::{AttachMode, Attempt, KernelError, OffsetError};
 
 /// Whether this host can be watched, and why.
@@ -13,7 +15,9 @@ use crate::kernel::{AttachMode, Attempt, KernelError, OffsetError};
 pub struct Report {
     /// Whether `ldsentry run` would watch this host.
     pub watchable: bool,
-    /// How it would attach.
+    /// What would deliver the events.
+    pub source: Option<Source>,
+    /// How the hooks would be attached.
     pub attach: Option<AttachMode>,
     /// The kernel's release.
     pub kernel: String,
@@ -62,21 +66,32 @@ pub struct Site {
     pub configuration: Result<Option<PathBuf>, String>,
     /// How many rules there are; or what is wrong with them.
     pub rules: Result<usize, String>,
+    /// What is to deliver the events.
+    pub source: Source,
     /// How to attach, if that is prescribed.
     pub attach: Option<AttachMode>,
 }
 
+/// What came of trying everything.
+#[derive(Debug)]
+pub struct Tried {
+    /// The hooks, in each way to attach; or why that could not be tried.
+    pub hooks: Result<Vec<Attempt>, OffsetError>,
+    /// fanotify.
+    pub fanotify: Result<(), FanotifyError>,
+}
+
 impl Report {
-    /// Judges a host by what is known of it and what came of the attempts to attach.
-    pub fn new(site: &Site, facts: &Facts, attempts: &Result<Vec<Attempt>, OffsetError>) -> Self {
-        let host = Host { site, facts, attempts };
-        let attach = host.attach();
+    /// Judges a host by what is known of it and what came of trying.
+    pub fn new(site: &Site, facts: &Facts, tried: &Tried) -> Self {
+        let host = Host { site, facts, tried };
         let mut findings = vec![host.configuration(), host.rules(), host.kernel(), host.privileges()];
         findings.extend([host.lockdown(), host.btf(), host.maps()]);
         findings.extend(AttachMode::ALL.map(|mode| host.programs(mode)));
-        findings.push(host.lsm());
-        let watchable = attach.is_some() && site.configuration.is_ok() && site.rules.is_ok();
-        Self { watchable, attach, kernel: facts.release.clone(), findings }
+        findings.extend([host.fanotify(), host.lsm()]);
+        let (source, attach) = (host.source(), host.attach());
+        let watchable = source.is_some() && site.configuration.is_ok() && site.rules.is_ok();
+        Self { watchable, source, attach, kernel: facts.release.clone(), findings }
     }
 }
 
@@ -103,12 +118,12 @@ impl Finding {
 struct Host<'a> {
     site: &'a Site,
     facts: &'a Facts,
-    attempts: &'a Result<Vec<Attempt>, OffsetError>,
+    tried: &'a Tried,
 }
 
 impl Host<'_> {
     fn results(&self) -> &[Attempt] {
-        self.attempts.as_deref().unwrap_or_default()
+        self.tried.hooks.as_deref().unwrap_or_default()
     }
 
     fn works(&self, mode: AttachMode) -> bool {
@@ -117,14 +132,39 @@ impl Host<'_> {
 
     /// How `run` would attach.
     fn attach(&self) -> Option<AttachMode> {
+        if self.site.source == Source::Fanotify {
+            return None;
+        }
         let wanted =
             AttachMode::ALL.into_iter().filter(|mode| self.site.attach.is_none_or(|one| one == *mode));
         wanted.into_iter().find(|mode| self.works(*mode))
     }
 
+    /// What `run` would watch with.
+    fn source(&self) -> Option<Source> {
+        // A file that somebody named and that is no good is not passed over.
+        let passable = !self.tried.hooks.as_ref().is_err_and(OffsetError::is_about_given_file);
+        match self.attach() {
+            Some(_) => Some(Source::Ebpf),
+            None if self.takes_fanotify() && passable && self.tried.fanotify.is_ok() => {
+                Some(Source::Fanotify)
+            }
+            None => None,
+        }
+    }
+
+    /// Whether `run` would be content with fanotify.
+    fn takes_fanotify(&self) -> bool {
+        match self.site.source {
+            Source::Auto => self.site.attach.is_none(),
+            Source::Fanotify => true,
+            Source::Ebpf => false,
+        }
+    }
+
     /// What is lacking stands in the way only if it shows.
     fn lacking(&self) -> Status {
-        if self.attach().is_some() { Status::Note } else { Status::Missing }
+        if self.source().is_some() { Status::Note } else { Status::Missing }
     }
 
     fn configuration(&self) -> Finding {
@@ -200,7 +240,7 @@ impl Host<'_> {
     fn btf(&self) -> Finding {
         let finding =
             |status, found| Finding::new("btf", "the kernel's type information (BTF)", status, found);
-        match self.attempts {
+        match &self.tried.hooks {
             Ok(_) => finding(
                 Status::Ok,
                 match &self.facts.btf {
@@ -208,9 +248,9 @@ impl Host<'_> {
                     Btf::Given(path) => path.display().to_string(),
                 },
             ),
-            Err(error) => finding(Status::Missing, format!("{}: {}", error.path.display(), error.reason))
+            Err(error) => finding(self.lacking(), format!("{}: {}", error.path.display(), error.reason))
                 .meaning(
-                    "Where the kernel keeps what an event consists of is not known, so nothing can be read.",
+                    "Where the kernel keeps what an event consists of is not known, so no hook can read it.",
                 )
                 .remedy(capitalized(error.remedy())),
         }
@@ -242,6 +282,7 @@ impl Host<'_> {
         let prescribed = self.site.attach == Some(mode);
         let status = match self.site.attach {
             // What is not asked for need not work.
+            _ if self.site.source == Source::Fanotify => Status::Note,
             Some(other) if other != mode => Status::Note,
             _ => self.lacking(),
         };
@@ -263,6 +304,39 @@ impl Host<'_> {
                 }
             }
             None => finding(Status::Note, "not tried without BTF".to_owned()),
+        }
+    }
+
+    fn fanotify(&self) -> Finding {
+        let finding = |status, found: String| {
+            Finding::new("fanotify", "fanotify, where there are no hooks", status, found)
+        };
+        let error = match &self.tried.fanotify {
+            Ok(()) if self.takes_fanotify() => {
+                return finding(Status::Ok, "tells of a file in a directory of its own".to_owned());
+            }
+            Ok(()) => return finding(Status::Ok, "works, and is not asked for".to_owned()),
+            Err(error) => error,
+        };
+        if self.source().is_some() || !self.takes_fanotify() {
+            return finding(Status::Note, error.to_string());
+        }
+        let finding = finding(Status::Missing, error.to_string());
+        match error {
+            FanotifyError::NothingToWatch => finding
+                .meaning("fanotify watches directories, and no rule's `file.path` begins with one.")
+                .remedy("See that the hooks can be attached, or name a directory in a rule."),
+            _ if !self.facts.may_watch_directories() => finding
+                .meaning(
+                    "To watch directories with fanotify takes CAP_SYS_ADMIN in the host's user namespace.",
+                )
+                .remedy("Run it as root, or give it CAP_SYS_ADMIN."),
+            _ if AttachMode::ALL.iter().any(|mode| self.works(*mode)) => finding
+                .meaning("It is asked for, so hooks do not take its place.")
+                .remedy("Let `sensor.source` be \"auto\": hooks can be attached."),
+            _ => finding
+                .meaning("There is nothing left to watch with.")
+                .remedy("See that the hooks can be attached: that is the better way anyway."),
         }
     }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::*;
-use crate::kernel::{AttachMode, Attempt, KERNEL_BTF, KernelError, OffsetError, Step};
+use crate::config::Source;
+use crate::fanotify::FanotifyError;
+use crate::kernel::{AttachMode, KERNEL_BTF, KernelError, OffsetError, Step};
 
 /// A host where everything is as it should be.
 fn healthy() -> Facts {
@@ -25,7 +27,12 @@ fn healthy() -> Facts {
 }
 
 fn site() -> Site {
-    Site { configuration: Ok(Some("/etc/ldsentry/ldsentry.toml".into())), rules: Ok(1), attach: None }
+    Site {
+        configuration: Ok(Some("/etc/ldsentry/ldsentry.toml".into())),
+        rules: Ok(1),
+        source: Source::Auto,
+        attach: None,
+    }
 }
 
 fn refused(mode: AttachMode, step: Step, errno: i32) -> KernelError {
@@ -46,9 +53,14 @@ fn silent(mode: AttachMode) -> KernelError {
 
 type Result<T> = std::result::Result<T, KernelError>;
 
-#[expect(clippy::unnecessary_wraps, reason = "this is what a report is made of")]
-fn attempts(fentry: Result<()>, kprobe: Result<()>) -> std::result::Result<Vec<Attempt>, OffsetError> {
-    Ok(vec![(AttachMode::Fentry, fentry), (AttachMode::Kprobe, kprobe)])
+/// fanotify is refused too: what it does instead of hooks has tests of its own.
+fn attempts(fentry: Result<()>, kprobe: Result<()>) -> Tried {
+    let hooks = Ok(vec![(AttachMode::Fentry, fentry), (AttachMode::Kprobe, kprobe)]);
+    Tried { hooks, fanotify: Err(FanotifyError::Refused(Errno::PERM.into())) }
+}
+
+fn with_fanotify(tried: Tried) -> Tried {
+    Tried { fanotify: Ok(()), ..tried }
 }
 
 const EPERM: i32 = 1;
@@ -65,7 +77,7 @@ fn cause(change: impl FnOnce(&mut Facts), error: &KernelError) -> String {
 
 #[test]
 fn a_healthy_host() {
-    let report = Report::new(&site(), &healthy(), &attempts(Ok(()), Ok(())));
+    let report = Report::new(&site(), &healthy(), &with_fanotify(attempts(Ok(()), Ok(()))));
     assert!(report.watchable);
     insta::assert_snapshot!(report);
 }
@@ -112,7 +124,8 @@ fn locked_down_for_confidentiality() {
 fn no_btf() {
     let error =
         OffsetError { path: KERNEL_BTF.into(), reason: "No such file or directory (os error 2)".to_owned() };
-    insta::assert_snapshot!(Report::new(&site(), &healthy(), &Err(error)));
+    let tried = Tried { hooks: Err(error), ..attempts(Ok(()), Ok(())) };
+    insta::assert_snapshot!(Report::new(&site(), &healthy(), &tried));
 }
 
 #[test]
@@ -140,11 +153,44 @@ fn a_way_to_attach_that_is_prescribed_and_does_not_work() {
 }
 
 #[test]
+fn fanotify_does_where_hooks_do_not() {
+    let refused = || {
+        let fentry = refused(AttachMode::Fentry, Step::Load, EPERM);
+        let kprobe = refused(AttachMode::Kprobe, Step::Attach, ENOENT);
+        with_fanotify(attempts(Err(fentry), Err(kprobe)))
+    };
+    let facts = Facts { kprobes: false, ..healthy() };
+    let report = Report::new(&site(), &facts, &refused());
+    assert_eq!((report.watchable, report.source, report.attach), (true, Some(Source::Fanotify), None));
+    insta::assert_snapshot!(report);
+
+    // Not if the hooks, or one way to attach them, are asked for: then `run` takes nothing else.
+    for site in [Site { source: Source::Ebpf, ..site() }, Site { attach: Some(AttachMode::Kprobe), ..site() }]
+    {
+        let report = Report::new(&site, &facts, &refused());
+        assert_eq!((report.watchable, report.source), (false, None), "{site:?}");
+    }
+    let error = OffsetError { path: "/boot/btf".into(), reason: "this is no BTF file".to_owned() };
+    let tried = Tried { hooks: Err(error), fanotify: Ok(()) };
+    assert!(!Report::new(&site(), &facts, &tried).watchable, "a file that was named is not passed over");
+}
+
+#[test]
+fn fanotify_can_be_asked_for() {
+    let site = Site { source: Source::Fanotify, ..site() };
+    let report = Report::new(&site, &healthy(), &with_fanotify(attempts(Ok(()), Ok(()))));
+    assert_eq!((report.watchable, report.source, report.attach), (true, Some(Source::Fanotify), None));
+    let report = Report::new(&site, &healthy(), &attempts(Ok(()), Ok(())));
+    assert!(!report.watchable);
+    insta::assert_snapshot!(report);
+}
+
+#[test]
 fn a_configuration_at_fault_on_a_healthy_host() {
     let site = Site {
         configuration: Err("c.toml:3:1: dirz: unknown key".to_owned()),
         rules: Err("error: one\n --> a.toml:1\nerror: two".to_owned()),
-        attach: None,
+        ..site()
     };
     let report = Report::new(&site, &healthy(), &attempts(Ok(()), Ok(())));
     assert!(!report.watchable);

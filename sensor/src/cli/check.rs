@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 use sensor::check::{Facts, Report, Site};
 use sensor::config::{DEFAULT_PATH, Overrides, Settings};
-use sensor::{kernel, load, pipeline};
+use sensor::{load, pipeline};
 
 use super::{Exit, TextFormat, output};
 
@@ -45,26 +46,30 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     };
     let settings = settings.with_overrides(Overrides { btf, ..Overrides::default() });
     let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
-    let (rules, filters) = match load::load(&sources, &settings.exceptions) {
-        Ok(loaded) => (Ok(loaded.engine.rules().len()), loaded.engine.filters()),
+    let (rules, engine) = match load::load(&sources, &settings.exceptions) {
+        Ok(loaded) => {
+            let count = loaded.engine.rules().len();
+            (Ok(count), Some(loaded.engine))
+        }
         Err(errors) => {
             super::print_diagnostics(&errors);
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             // The host is checked all the same, for the rules in the binary.
-            let filters = load::load(&[], &[]).map(|loaded| loaded.engine.filters()).unwrap_or_default();
-            (Err(errors.join("\n")), filters)
+            (Err(errors.join("\n")), load::load(&[], &[]).ok().map(|loaded| loaded.engine))
         }
     };
+    let engine = engine.context("the rules in the binary do not load")?;
 
-    let options = pipeline::kernel_options(&settings.sensor, &filters);
-    let attempts = kernel::attempt(&options);
-    let at_fault = attempts.as_ref().err().filter(|error| error.is_about_given_file());
+    let Settings { sensor, .. } = settings;
+    let tried = pipeline::try_sources(&sensor, &engine);
+    let at_fault = tried.hooks.as_ref().err().filter(|error| error.is_about_given_file());
     if let Some(error) = at_fault {
         eprintln!("error: {error}");
     }
-    let facts = Facts::read(Path::new("/"), options.btf.as_deref());
+    let facts = Facts::read(Path::new("/"), sensor.btf.as_deref());
     let set_up = configuration.is_ok() && rules.is_ok() && at_fault.is_none();
-    let report = Report::new(&Site { configuration, rules, attach: options.attach }, &facts, &attempts);
+    let attach = pipeline::attach_mode(sensor.attach);
+    let report = Report::new(&Site { configuration, rules, source: sensor.source, attach }, &facts, &tried);
     match format {
         TextFormat::Text => output::print(&report.to_string())?,
         TextFormat::Json => output::print_json(&serde_json::to_value(&report)?)?,

@@ -6,11 +6,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::{PipelineError, kernel_options};
+use crate::check::Tried;
 use crate::config::{Attach, SensorOptions, Source};
 use crate::detect::Engine;
 use crate::fanotify::{Fanotify, FanotifyError};
 use crate::kernel::{self, Diagnostics, Kernel, KernelError, Ring};
 use crate::metrics::{Counter, Metrics};
+use crate::prefix::Prefix;
 
 /// What watches. It stops when this is dropped.
 pub(super) enum Watcher {
@@ -80,7 +82,16 @@ fn open_hooks(options: &SensorOptions, engine: &Engine) -> Result<(Watcher, Inpu
     Ok((Watcher::Hooks(Box::new(kernel)), Input::Ring(Box::new(ring), descriptor)))
 }
 
-fn open_fanotify(engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
+/// Opens everything there is, whatever the settings ask for, and lets go of it again.
+pub fn try_sources(options: &SensorOptions, engine: &Engine) -> Tried {
+    Tried {
+        hooks: kernel::attempt(&kernel_options(options, &engine.filters())),
+        fanotify: Fanotify::open(prefixes(engine)).map(drop),
+    }
+}
+
+/// Where the files are that rules ask for.
+fn prefixes(engine: &Engine) -> Vec<Prefix> {
     let mut prefixes = Vec::new();
     for (index, rule) in engine.rules().enumerate() {
         if let Some(found) = engine.rule_prefixes(index) {
@@ -92,7 +103,11 @@ fn open_fanotify(engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
             );
         }
     }
-    let fanotify = Fanotify::open(prefixes)?;
+    prefixes
+}
+
+fn open_fanotify(engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
+    let fanotify = Fanotify::open(prefixes(engine))?;
     let register = |descriptor: OwnedFd, interest| {
         // SAFETY: the descriptor is owned, so it is open as long as it is registered.
         unsafe { AsyncFd::register_with_interest(descriptor, interest) }
