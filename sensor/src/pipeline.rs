@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
-use crate::alert::{self, Alert};
+use crate::alert::{self, Alert, Suppressed};
 use crate::config::{Attach, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
@@ -273,6 +273,7 @@ impl Pipeline<'_> {
                 Verdict::NoMatch(_) | Verdict::NotOffered => return,
             };
             let clause = || engine.clause(detection.rule, detection.verdict);
+            let document = || Document::new(event, engine.table(), detection.candidate).to_json();
             let counter = handles.entry((detection.rule, excluded)).or_insert_with(|| match excluded {
                 Some(_) => metrics.suppressed(&rule.id, &clause()),
                 None => metrics.alerts(&rule.id),
@@ -285,9 +286,10 @@ impl Pipeline<'_> {
                     "suppressed: {}",
                     event.file.paths[0].text
                 );
+                outputs.send_suppressed(|| Arc::new(Suppressed::new(rule, document(), &clause())));
                 return;
             }
-            let document = Document::new(event, engine.table(), detection.candidate).to_json();
+            let document = document();
             let source = alert::Source { document, id: None, index: None, decided_by: &clause() };
             let alert: Arc<dyn Record> = Arc::new(Alert::new(rule, source, now));
             outputs.send(&alert);

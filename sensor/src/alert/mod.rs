@@ -2,6 +2,7 @@
 
 mod document;
 mod pretty;
+mod suppressed;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -10,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::document::lookup;
 use self::document::{flatten, remove, text, texts};
 pub use self::pretty::escape;
+pub use self::suppressed::Suppressed;
 use crate::ecs;
 use crate::rule::Rule;
 

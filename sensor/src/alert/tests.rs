@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::{Alert, Source, lookup};
+use super::{Alert, Source, Suppressed, lookup};
 use crate::ecs::{Candidate, Document, FieldTable};
 use crate::event::{Event, Executable, View};
 use crate::rule::{Rule, RuleSet};
@@ -203,3 +203,22 @@ const AGREED: &[&str] = &[
     "rule.enabled",
     "rule.parameters",
 ];
+
+#[test]
+fn what_is_suppressed_is_the_event_with_the_rule_and_the_clause() {
+    let rule = seed();
+    let suppressed = Suppressed::new(&rule, document(&event()), "process.executable == null");
+    let written: Value = serde_json::from_str(&suppressed.to_line()).unwrap();
+    assert_eq!(written["event"]["kind"], "event");
+    assert_eq!(written["file"]["path"], "/etc/ld.so.preload");
+    assert_eq!(
+        written["ldsentry"]["suppressed"],
+        json!({
+            "rule_id": rule.id,
+            "rule_name": rule.name,
+            "rule_version": rule.version,
+            "clause": "process.executable == null",
+        })
+    );
+    assert!(written.get("kibana.alert.uuid").is_none());
+}

@@ -128,6 +128,11 @@ pub struct OutputOptions {
     #[schemars(with = "FileOptions")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileOptions>,
+    /// A file of NDJSON for what raised no alert because of an exclusion, an exception or because it failed: the event, one a line, with
+    /// the rule and the clause in `ldsentry.suppressed`. On if the section is there.
+    #[schemars(with = "FileOptions")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<FileOptions>,
     /// Elasticsearch, through `_bulk`. On if the section is there.
     #[schemars(with = "ElasticsearchOptions")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,12 +153,12 @@ pub struct OutputOptions {
 
 impl OutputOptions {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let file = self.file.iter_mut().map(|file| &mut file.path);
+        let files = self.file.iter_mut().chain(&mut self.suppressed).map(|file| &mut file.path);
         let elasticsearch = self.elasticsearch.iter_mut().flat_map(ElasticsearchOptions::paths);
         let syslog = self.syslog.iter_mut().flat_map(SyslogOptions::paths);
         let webhook = self.webhook.iter_mut().flat_map(WebhookOptions::paths);
         let alertmanager = self.alertmanager.iter_mut().flat_map(AlertmanagerOptions::paths);
-        file.chain(elasticsearch).chain(syslog).chain(webhook).chain(alertmanager)
+        files.chain(elasticsearch).chain(syslog).chain(webhook).chain(alertmanager)
     }
 
     /// What is contradictory or missing: the section, the matter, and what to do.

@@ -18,6 +18,7 @@ mod rotation;
 /// logrotate needs to tell it nothing.
 #[derive(Debug)]
 pub(super) struct FileSink {
+    name: &'static str,
     path: PathBuf,
     mode: u32,
     open: Option<OpenFile>,
@@ -33,8 +34,13 @@ struct OpenFile {
 
 impl FileSink {
     pub(super) fn new(options: &FileOptions) -> Self {
+        Self::named("file", options)
+    }
+
+    /// `name` is that of the configuration's section.
+    pub(super) fn named(name: &'static str, options: &FileOptions) -> Self {
         let (path, mode) = (options.path.clone(), options.mode.bits());
-        Self { path, mode, open: None, rotation: Rotation::new(options) }
+        Self { name, path, mode, open: None, rotation: Rotation::new(options) }
     }
 
     fn open_file(&self) -> Result<OpenFile, SinkError> {
@@ -71,7 +77,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn name(&self) -> &'static str {
-        "file"
+        self.name
     }
 
     fn open(&mut self) -> Result<(), SinkError> {

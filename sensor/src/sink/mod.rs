@@ -41,6 +41,20 @@ pub trait Record: fmt::Debug + Send + Sync {
     fn to_pretty(&self, color: bool) -> String;
 }
 
+impl Record for crate::alert::Suppressed {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn to_line(&self) -> String {
+        self.to_line()
+    }
+
+    fn to_pretty(&self, _color: bool) -> String {
+        self.to_line() + "\n"
+    }
+}
+
 impl Record for crate::alert::Alert {
     fn id(&self) -> &str {
         &self.id
@@ -123,6 +137,8 @@ pub enum OutputsError {
 #[derive(Debug)]
 pub struct Outputs {
     workers: Vec<Worker>,
+    /// For what raised no alert.
+    suppressed: Option<Worker>,
     working: watch::Receiver<usize>,
     network: Option<Network>,
 }
@@ -164,7 +180,11 @@ impl Outputs {
         if let Some(alertmanager) = &options.alertmanager {
             network.push(Box::new(Alertmanager::new(alertmanager)));
         }
-        Self::start(Sinks { local, network }, spool, metrics, Tuning::default())
+        let mut outputs = Self::start(Sinks { local, network }, spool, metrics, Tuning::default())?;
+        if let Some(file) = &options.suppressed {
+            outputs.suppressed = Some(start_suppressed(FileSink::named("suppressed", file), metrics)?);
+        }
+        Ok(outputs)
     }
 
     fn start(
@@ -208,7 +228,7 @@ impl Outputs {
         }
         let network =
             if network.is_empty() { None } else { Some(Network::start(network, spool, metrics, tuning)?) };
-        Ok(Self { workers, working, network })
+        Ok(Self { workers, suppressed: None, working, network })
     }
 
     /// Gives the alert to every output; to those of the network with the next [`Outputs::flush`]. Never blocks: an output
@@ -219,6 +239,13 @@ impl Outputs {
         }
         if let Some(network) = &self.network {
             network.unspooled().push((alert.id().to_owned(), alert.to_line()));
+        }
+    }
+
+    /// Gives what raised no alert to the output that is for this. Nothing is made where there is none.
+    pub fn send_suppressed(&self, event: impl FnOnce() -> Arc<dyn Record>) {
+        if let Some(worker) = &self.suppressed {
+            worker.send(event());
         }
     }
 
@@ -234,7 +261,7 @@ impl Outputs {
 
     /// Whether no alert waits in memory for any output.
     pub fn is_idle(&self) -> bool {
-        self.workers.iter().all(Worker::is_idle)
+        self.local().all(Worker::is_idle)
     }
 
     /// Resolves when the last output is gone for good, so that no alert can be delivered any more.
@@ -248,20 +275,38 @@ impl Outputs {
     pub fn close(&self, patience: Duration) -> u64 {
         self.flush();
         let deadline = Instant::now() + patience;
-        let dropped = |workers: &[Worker]| workers.iter().map(Worker::dropped).sum::<u64>();
-        let before = dropped(&self.workers);
-        self.workers.iter().for_each(Worker::stop);
+        let dropped = || self.workers.iter().map(Worker::dropped).sum::<u64>();
+        let before = dropped();
+        self.local().for_each(Worker::stop);
         if let Some(network) = &self.network {
             network.spool.close();
         }
-        for worker in &self.workers {
-            worker.finish(deadline);
-        }
+        self.local().for_each(|worker| worker.finish(deadline));
         if let Some(network) = &self.network {
             network.finish(deadline);
         }
-        dropped(&self.workers) - before
+        dropped() - before
     }
+
+    fn local(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.iter().chain(&self.suppressed)
+    }
+}
+
+/// Whether it works or not is nothing that the alerts depend on.
+fn start_suppressed(mut sink: FileSink, metrics: &Metrics) -> Result<Worker, OutputsError> {
+    let output = sink.name();
+    let counters = metrics.output(output);
+    if let Err(failure) = sink.open() {
+        counters.errors.increment();
+        tracing::error!(
+            output,
+            "{failure}; alerts are not affected, and this one is tried again with each event"
+        );
+    }
+    let unwatched = Arc::new(watch::channel(1).0);
+    Worker::start(Box::new(sink), counters, Tuning::default(), unwatched)
+        .map_err(|error| OutputsError::Thread { output, error })
 }
 
 /// What alerts are delivered with.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::{Outcome, Scenario};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::expected::with;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![mounted_directory(), only_creations(), not_pushed_down(), sixty_rules(), soundness()]
+    vec![mounted_directory(), only_creations(), not_pushed_down(), suppressed(), sixty_rules(), soundness()]
 }
 
 /// `/etc/ld.so.conf.d` is a mount of its own: another file system, and then a directory with another name.
@@ -64,6 +64,29 @@ fn not_pushed_down() -> Scenario {
                 &format!("regex rename {here}/x12"),
             ],
         )
+    })
+}
+
+/// What a rule excludes is written where it was asked for, with the clause.
+fn suppressed() -> Scenario {
+    let rules =
+        rule("mine", r#"file.name : "mine*" and not (process.name == "touch" or file.extension == "bak")"#);
+    let script = format!(
+        "{DAEMON}\n{rules}\nprintf '[output.suppressed]\\npath = \"%s/suppressed\"\\n' \"$PWD\" >>ldsentry.toml\n\
+         daemon_begins a\n: >mine1; touch mine2; : >mine.bak; : >other\ndaemon_ends a\ncat suppressed"
+    );
+    Scenario::new("rules/suppressed", script).check(|outcome| {
+        expect(outcome, &["mine creation /var/lab/rules/suppressed/mine1"])?;
+        let events = outcome.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let clauses: Vec<_> = events
+            .filter_map(|event| {
+                Some((event["file"]["name"].clone(), event["ldsentry"].get("suppressed")?["clause"].clone()))
+            })
+            .collect();
+        let expected = [("mine2", r#"process.name == "touch""#), ("mine.bak", r#"file.extension == "bak""#)];
+        let expected = expected.map(|(name, clause)| (json!(name), json!(clause)));
+        ensure!(clauses == expected, "suppressed are {clauses:?}");
+        Ok(())
     })
 }
 

@@ -13,6 +13,7 @@ use crate::config::{FileMode, FileOptions, Format};
 mod elasticsearch;
 mod http;
 mod network;
+mod suppressed;
 mod syslog;
 
 const PATIENCE: Duration = Duration::from_mins(1);
