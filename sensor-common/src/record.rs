@@ -15,12 +15,18 @@ pub const KIND_CREATE: u8 = 1;
 pub const KIND_RENAME: u8 = 2;
 /// A new inode was made for a name: a [`Made`].
 pub const KIND_MADE: u8 = 3;
-/// A rename has ended: a [`Renamed`].
-pub const KIND_RENAMED: u8 = 4;
+/// An operation of one of the other kinds has ended: an [`Ended`].
+pub const KIND_ENDED: u8 = 4;
+/// A hard link is about to be made: an [`Event`].
+pub const KIND_LINK: u8 = 5;
+/// A symbolic link is about to be made: an [`Event`].
+pub const KIND_SYMLINK: u8 = 6;
+/// A node that is no regular file is about to be made: an [`Event`].
+pub const KIND_MKNOD: u8 = 7;
 
 /// The hook ran below `open`, whose mount is known: the first path is exact.
 pub const FLAG_VIA_OPEN: u16 = 1;
-/// Nobody will report the outcome of this rename.
+/// Nobody will report the outcome of this operation.
 pub const FLAG_UNTRACKED: u16 = 1 << 1;
 /// The file system has more mounts than were looked at: a path may be missing.
 pub const FLAG_MORE_MOUNTS: u16 = 1 << 2;
@@ -63,7 +69,7 @@ pub struct Event {
     pub parent: u64,
     /// Hash and length of the name.
     pub name: u64,
-    /// Rename: inode number of what is renamed, else 0.
+    /// Rename, link: inode number of what is renamed or linked, else 0.
     pub inode: u64,
     /// Magic number of the file system.
     pub fs_magic: u64,
@@ -77,7 +83,7 @@ pub struct Event {
     pub device: u32,
     /// Flags of the rename.
     pub operation_flags: u32,
-    /// `st_mode`: of what is renamed, or asked for by the creation.
+    /// `st_mode`: of what is renamed or linked, or asked for by the creation.
     pub mode: u32,
     /// Effective user.
     pub uid: u32,
@@ -144,11 +150,11 @@ pub struct Made {
     pub inode: u64,
 }
 
-/// A rename returned.
+/// An operation returned.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
-pub struct Renamed {
+pub struct Ended {
     /// What every record begins with; its sequence is not an event's.
     pub header: Header,
     /// `time_ns` of the event.
@@ -178,7 +184,7 @@ pub struct Section {
 
 /// Path of the entry (renames: the new one): its components, each ended by NUL, the last component of the path first.
 pub const SECTION_PATH: u8 = 1;
-/// Renames: the old path.
+/// Renames: the old path. Links: the path of what is linked.
 pub const SECTION_ORIGINAL_PATH: u8 = 2;
 /// Path of the process's root directory, present only where it is not the root of its mount namespace.
 pub const SECTION_ROOT: u8 = 3;
@@ -190,6 +196,8 @@ pub const SECTION_ARGUMENTS: u8 = 5;
 pub const SECTION_ANCESTOR: u8 = 6;
 /// Name of the file system's type.
 pub const SECTION_FILE_SYSTEM: u8 = 7;
+/// Where a symbolic link points to, ended by NUL.
+pub const SECTION_TARGET: u8 = 8;
 
 /// In the mount namespace of the process.
 pub const VIEW_PROCESS: u8 = 0;
@@ -226,7 +234,7 @@ const _: () = {
     assert!(size_of::<Event>() == 40 + 56 + 40 + 16 + 40);
     assert!(size_of::<Executable>() == 40);
     assert!(size_of::<Made>() == 64);
-    assert!(size_of::<Renamed>() == 64);
+    assert!(size_of::<Ended>() == 64);
     assert!(size_of::<Section>() == 8);
     assert!(size_of::<Ancestor>() == 72);
 };
@@ -275,7 +283,7 @@ mod tests {
         ];
         assert_eq!(event, [40, 48, 56, 64, 72, 80, 88, 96, 100, 104, 108, 112, 116, 120, 124, 128, 136, 152]);
         assert_eq!([offset_of!(Made, parent), offset_of!(Made, name), offset_of!(Made, inode)], [40, 48, 56]);
-        assert_eq!([offset_of!(Renamed, event_time_ns), offset_of!(Renamed, result)], [40, 60]);
+        assert_eq!([offset_of!(Ended, event_time_ns), offset_of!(Ended, result)], [40, 60]);
         assert_eq!(
             [offset_of!(Section, length), offset_of!(Section, kind), offset_of!(Section, flags)],
             [0, 4, 6]

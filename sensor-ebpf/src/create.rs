@@ -12,6 +12,7 @@ use crate::event::{self, Operation};
 use crate::filter;
 use crate::kernel::{Dentry, Inode, Mount, Name, Task};
 use crate::maps::{EVENTS, count};
+use crate::pending;
 use crate::read::{Probed, Read, Typed};
 use crate::record::Record;
 
@@ -76,6 +77,9 @@ fn report(directory: *const u8, entry: *const u8, mode: u32) -> bool {
         operation.name = lookup.last_hash_len::<Probed>();
     }
     event::begin(&mut record, &operation, current);
+    if lookup.is_null() && pending::is_inner(entry.super_block::<Probed>(), record.event().header.time_ns) {
+        return false;
+    }
     event::complete(&mut record, &operation, current);
     true
 }

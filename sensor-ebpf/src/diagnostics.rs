@@ -27,9 +27,9 @@ pub extern "C" fn record_lost(bytes: u32) -> u32 {
     0
 }
 
-/// There is no room for what a rename's end is told by.
+/// There is no room for what an operation's end is told by.
 #[unsafe(no_mangle)]
-pub extern "C" fn rename_untracked(flags: u32) -> u32 {
-    debug!(&(), "too many renames are under way to follow one with flags {:x}", flags);
+pub extern "C" fn operation_untracked(kind: u32) -> u32 {
+    debug!(&(), "too many operations are under way to follow one of kind {}", kind);
     0
 }

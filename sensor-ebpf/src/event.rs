@@ -4,21 +4,21 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use sensor_common::counters::PASSED;
 use sensor_common::record::{
-    ABI, Event, Header, KIND_CREATE, KIND_RENAME, SECTION_FILE_SYSTEM, SECTION_ORIGINAL_PATH, SECTION_PATH,
+    ABI, Event, Header, SECTION_FILE_SYSTEM, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
 };
 
 use crate::kernel::{Dentry, Mount, Task};
 use crate::maps::count;
 use crate::read::{Probed, Read as _};
 use crate::record::{MAX_MOUNTS, Record};
-use crate::{mounts, path, task};
+use crate::{mounts, path, pending, task};
 
 /// What the hooks know.
 pub struct Operation {
     pub kind: u8,
     pub flags: u16,
     pub entry: Dentry,
-    /// Renames: the entry that is renamed.
+    /// Renames and links: the entry that is renamed or gets another name. Else null.
     pub original: Dentry,
     /// The mount that was used, if it is known.
     pub exact: Mount,
@@ -60,11 +60,34 @@ pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
     event.fs_magic = sb.magic::<Probed>();
     event.device = sb.device::<Probed>();
     event.operation_flags = operation.operation_flags;
-    event.mode =
-        if operation.kind == KIND_RENAME { u32::from(inode.mode::<Probed>()) } else { operation.mode };
+    event.mode = operation.mode;
     event.reserved = 0;
     record.set_position(0);
     task::describe(record, current);
+}
+
+/// Does all for an operation whose end is reported. Not for one inside another, which is the one to report.
+#[inline(always)]
+pub fn report_with_end(record: &mut Record, operation: &Operation, mark: u64) -> bool {
+    let current = Task(Probed::current());
+    // An overlay that makes a file for `open`: nothing else gets here in the middle of a lookup.
+    if !current.nameidata::<Probed>().is_null() {
+        return false;
+    }
+    let sb = operation.entry.super_block::<Probed>();
+    begin(record, operation, current);
+    if pending::is_inner(sb, record.event().header.time_ns) {
+        return false;
+    }
+    pending::begin(record, sb, mark);
+    complete(record, operation, current);
+    true
+}
+
+/// Adds where a symbolic link points to.
+#[inline(always)]
+pub fn add_target(record: &mut Record, target: *const u8) {
+    record.section(SECTION_TARGET, 0, |record, at| task::text(record, at, target));
 }
 
 /// Adds the texts: first what decides whether a rule matches, last what is only good to know.
@@ -98,7 +121,7 @@ fn paths(record: &mut Record, operation: &Operation, index: u32, found: u32) {
     }
     let (mount, view) = mounts::noted(record, index);
     record.section(SECTION_PATH, view, |record, at| path::write(record, at, mount, operation.entry));
-    if operation.kind != KIND_CREATE {
+    if !operation.original.is_null() {
         record.section(SECTION_ORIGINAL_PATH, view, |record, at| {
             path::write(record, at, mount, operation.original)
         });

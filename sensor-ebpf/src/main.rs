@@ -1,7 +1,7 @@
 //! The programs that run in the kernel.
 //!
-//! Two hooks see what is about to happen (`create`, `rename`), and two more whether it did. Each exists for fentry and
-//! for kprobe; what differs between those is in `read`. The way of an event through the files: a hook, `filter`,
+//! Hooks see what is about to happen (`create`, `link`, `rename`), and others whether it did (also in `pending`). Each exists
+//! for fentry and for kprobe; what differs between those is in `read`. The way of an event through the files: a hook, `filter`,
 //! then `event`, which collects into a `record` what `path`, `mounts` and `task` find.
 #![no_std]
 #![expect(unstable_features, reason = "inline assembly for BPF is unstable")]
@@ -13,9 +13,11 @@ mod diagnostics;
 mod event;
 mod filter;
 mod kernel;
+mod link;
 mod maps;
 mod mounts;
 mod path;
+mod pending;
 mod read;
 mod record;
 mod rename;

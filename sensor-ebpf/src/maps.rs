@@ -4,6 +4,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use sensor_common::{counters, filter};
 
+use crate::pending::Pending;
 use crate::record::Scratch;
 
 /// Records, in the order in which they were begun. The daemon sets the size.
@@ -28,26 +29,11 @@ pub static NAMES: HashMap<filter::Key, u32> = HashMap::with_max_entries(1 << 17,
 
 /// Where records are put together: one for each program that can preempt another on the same CPU.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
 
-/// Watched renames under way, by thread.
+/// Watched operations under way, by thread.
 #[map]
-pub static RENAMES: HashMap<u64, Pending> = HashMap::with_max_entries(1024, 0);
-
-/// A rename between its hook and its end.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Pending {
-    /// Identity of the event.
-    pub time_ns: u64,
-    pub sequence: u64,
-    /// What tells the end of this rename from that of one inside it (an overlay's upper layer): see `rename`.
-    pub mark: u64,
-    /// Super block of the outer rename.
-    pub sb: u64,
-    pub cpu: u32,
-    pub overlay: u32,
-}
+pub static PENDING: HashMap<u64, Pending> = HashMap::with_max_entries(1024, 0);
 
 /// Adds one to a counter of this CPU and gives the value before.
 #[inline(always)]

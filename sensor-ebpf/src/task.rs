@@ -1,7 +1,9 @@
 //! Who did it.
 
 use aya_ebpf::helpers::bpf_get_current_uid_gid;
-use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user,
+};
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{
     Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED, Executable, SECTION_ANCESTOR,
@@ -159,13 +161,20 @@ fn ancestor(record: &Record, at: u32, task: Task) -> Written {
     executable_path(record, at, task)
 }
 
+/// A string of the kernel that is as long as a path can be.
+#[inline(always)]
+pub fn text(record: &Record, at: u32, text: *const u8) -> Written {
+    // SAFETY: behind every position below the limit there is room for this many bytes.
+    let length = unsafe { bpf_probe_read_kernel_str(record.at(at).cast(), SLACK - 8, text.cast()) };
+    let complete = length > 0 && (length as u32) < SLACK - 8;
+    Written { end: at + if length > 0 { length as u32 & (2 * SLACK - 1) } else { 0 }, complete }
+}
+
 /// A string of the kernel, at most 64 bytes.
 #[inline(always)]
 pub fn short_text(record: &Record, at: u32, text: *const u8) -> Written {
     // SAFETY: behind every position below the limit there is room for this many bytes.
-    let length = unsafe {
-        aya_ebpf::helpers::generated::bpf_probe_read_kernel_str(record.at(at).cast(), 64, text.cast())
-    };
+    let length = unsafe { bpf_probe_read_kernel_str(record.at(at).cast(), 64, text.cast()) };
     if length <= 0 {
         Written { end: at, complete: false }
     } else {

@@ -94,6 +94,10 @@ pub struct File {
     pub inode: Option<u64>,
     /// Name of the file system's type (`ext4`, `overlay`).
     pub file_system: Option<String>,
+    /// Symbolic links: where it points to, as it was given.
+    pub target: Option<String>,
+    /// Hard links: a path of the file that got another name.
+    pub linked: Option<Path>,
 }
 
 /// A device number.

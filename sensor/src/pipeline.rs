@@ -239,7 +239,7 @@ impl Pipeline<'_> {
                 self.outcomes.begin(&raw.fixed, events, now, (self.lost_before, lost), &mut self.settled);
             }
             Ok(RawRecord::Made(made)) => self.outcomes.made(&made, &mut self.settled),
-            Ok(RawRecord::Renamed(renamed)) => self.outcomes.renamed(&renamed, &mut self.settled),
+            Ok(RawRecord::Ended(ended)) => self.outcomes.ended(&ended, &mut self.settled),
             Err(error) => {
                 self.metrics.increment(Counter::LostDecode);
                 tracing::error!("an event is lost: {error}");

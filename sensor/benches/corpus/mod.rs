@@ -100,6 +100,8 @@ fn event(number: usize, host: Arc<Host>) -> Event {
             device: Device { major: 8, minor: 1 },
             inode: Some(number as u64),
             file_system: Some("ext4".to_owned()),
+            target: None,
+            linked: None,
         },
         process: Process {
             pid: 1000 + number as u32 % 5000,

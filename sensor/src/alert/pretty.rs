@@ -51,6 +51,8 @@ pub(super) fn render(alert: &Alert, color: bool) -> String {
     } else if lookup(document, "ldsentry.file.truncated").is_some() {
         page.line("", "its beginning is not known");
     }
+    page.line("target", &get("file.target_path"));
+    page.line("link to", &get("ldsentry.file.linked_path"));
     page.line("event", &what);
     page.line("process", &process(document));
     page.line("command", &get("process.command_line"));

@@ -1,10 +1,10 @@
 //! Bytes from the ring become types: everything is checked, nothing is trusted, nothing panics.
 
 use sensor_common::record::{
-    ABI, Ancestor, Event as EventRecord, Header, KIND_CREATE, KIND_MADE, KIND_RENAME, KIND_RENAMED, Made,
-    Renamed, SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM,
-    SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, Section, VIEW_HOST,
-    VIEW_OTHER, VIEW_PROCESS,
+    ABI, Ancestor, Ended, Event as EventRecord, Header, KIND_CREATE, KIND_ENDED, KIND_LINK, KIND_MADE,
+    KIND_MKNOD, KIND_RENAME, KIND_SYMLINK, Made, SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE,
+    SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT,
+    SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -17,8 +17,8 @@ pub enum RawRecord {
     Event(Box<RawEvent>),
     /// A new inode was made.
     Made(Made),
-    /// A rename ended.
-    Renamed(Renamed),
+    /// An operation ended.
+    Ended(Ended),
 }
 
 /// An event as the kernel tells it.
@@ -28,7 +28,7 @@ pub struct RawEvent {
     pub fixed: EventRecord,
     /// The paths of the entry, one for each mount.
     pub paths: Vec<RawPath>,
-    /// Renames: the old paths, through the same mounts.
+    /// Renames: the old paths, through the same mounts. Links: those of what is linked.
     pub original_paths: Vec<RawPath>,
     /// Root directory of the process in its mount namespace, if it is not the namespace's own.
     pub root: Option<RawPath>,
@@ -40,6 +40,8 @@ pub struct RawEvent {
     pub ancestors: Vec<(Ancestor, RawPath)>,
     /// The file system's type.
     pub file_system: Option<Vec<u8>>,
+    /// Where a symbolic link points to.
+    pub target: Option<Vec<u8>>,
 }
 
 /// A path.
@@ -115,9 +117,11 @@ pub fn decode(bytes: &[u8]) -> Result<RawRecord, DecodeError> {
         return Err(DecodeError::Length { length: bytes.len(), said: header.length });
     }
     match header.kind {
-        KIND_CREATE | KIND_RENAME => Ok(RawRecord::Event(Box::new(decode_event(bytes)?))),
+        KIND_CREATE | KIND_RENAME | KIND_LINK | KIND_SYMLINK | KIND_MKNOD => {
+            Ok(RawRecord::Event(Box::new(decode_event(bytes)?)))
+        }
         KIND_MADE => Ok(RawRecord::Made(read(bytes, "fixed part")?.0)),
-        KIND_RENAMED => Ok(RawRecord::Renamed(read(bytes, "fixed part")?.0)),
+        KIND_ENDED => Ok(RawRecord::Ended(read(bytes, "fixed part")?.0)),
         kind => Err(DecodeError::Kind { kind }),
     }
 }
@@ -133,6 +137,7 @@ fn decode_event(bytes: &[u8]) -> Result<RawEvent, DecodeError> {
         arguments: None,
         ancestors: Vec::new(),
         file_system: None,
+        target: None,
     };
     while !rest.is_empty() {
         let (section, after): (Section, _) = read(rest, "section head")?;
@@ -167,12 +172,15 @@ fn add(event: &mut RawEvent, section: Section, content: &[u8]) -> Result<(), Dec
             let (ancestor, executable) = read(content, "ancestor")?;
             event.ancestors.push((ancestor, path(executable)));
         }
-        SECTION_FILE_SYSTEM => {
-            event.file_system = Some(content.strip_suffix(b"\0").unwrap_or(content).to_vec());
-        }
+        SECTION_FILE_SYSTEM => event.file_system = Some(text(content)),
+        SECTION_TARGET => event.target = Some(text(content)),
         _ => return Err(unknown),
     }
     Ok(())
+}
+
+fn text(content: &[u8]) -> Vec<u8> {
+    content.strip_suffix(b"\0").unwrap_or(content).to_vec()
 }
 
 /// The kernel writes components from the last to the first.

@@ -144,6 +144,7 @@ impl<'e> Document<'e> {
                 file.inode.map_or(Value::Missing, |inode| self.text(field, || inode.to_string()))
             }
             Field::FileDevice => self.text(field, || text::device(file.device)),
+            Field::FileTargetPath => optional(file.target.as_deref()),
             Field::FileOriginalPath => optional(original.map(|path| path.text.as_str())),
             Field::FileOriginalName => optional(original_name),
             Field::FileOriginalExtension => optional(original_name.and_then(text::extension)),
@@ -156,6 +157,7 @@ impl<'e> Document<'e> {
             Field::OwnFilePathsOther => self.paths(field, View::Other),
             Field::OwnFileOriginalTruncated => flag(original.is_some_and(|path| path.truncated)),
             Field::OwnFileOriginalRawPath => self.raw(field, original),
+            Field::OwnFileLinkedPath => optional(file.linked.as_ref().map(|path| path.text.as_str())),
             Field::OwnFileSystem => optional(file.file_system.as_deref()),
             _ => return None,
         })

@@ -29,7 +29,10 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
     let header = &fixed.header;
     let is_rename = header.kind == KIND_RENAME;
     let paths = views(raw, &raw.paths);
-    let original_paths = if is_rename { views(raw, &raw.original_paths) } else { Vec::new() };
+    let mut original_paths =
+        if raw.original_paths.is_empty() { Vec::new() } else { views(raw, &raw.original_paths) };
+    // A link has no old path: the file is still there. Nor has what rules say of renames to hold for it.
+    let linked = if is_rename { None } else { original_paths.drain(..).next() };
     let event = Event {
         id: EventId { boot_ns: header.time_ns, cpu: header.cpu, sequence: header.sequence, part: 0 },
         time: host.wall_clock(header.time_ns),
@@ -42,7 +45,9 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
             mode: Some(fixed.mode),
             device: device(fixed.device),
             inode: Some(fixed.inode).filter(|&inode| inode != 0),
-            file_system: raw.file_system.as_deref().map(|name| String::from_utf8_lossy(name).into_owned()),
+            file_system: raw.file_system.as_deref().map(text),
+            target: raw.target.as_deref().map(text),
+            linked,
         },
         process,
         ancestors: ancestors.collect(),
@@ -57,6 +62,10 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
     // Mode and inode are those of the entry that was named first.
     (other.file.mode, other.file.inode) = (None, None);
     vec![event, other]
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The paths of an entry, the process's own view first and none twice.

@@ -1,6 +1,6 @@
 use sensor_common::record::{
-    KIND_CREATE, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH,
-    SECTION_PATH, SECTION_ROOT, VIEW_HOST, VIEW_PROCESS,
+    KIND_CREATE, KIND_LINK, KIND_SYMLINK, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FLAG_TRUNCATED,
+    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, VIEW_HOST, VIEW_PROCESS,
 };
 
 use super::*;
@@ -23,6 +23,29 @@ fn creation() -> Recorder {
 
 fn texts(paths: &[Path]) -> Vec<(&str, View)> {
     paths.iter().map(|path| (path.text.as_str(), path.view)).collect()
+}
+
+#[test]
+fn a_link_has_no_old_path_but_what_it_links_to() {
+    let link = Recorder::new(KIND_LINK).section(SECTION_PATH, 0, 0, b"ld.so.preload\0etc\0").section(
+        SECTION_ORIGINAL_PATH,
+        0,
+        0,
+        b"x.dpkg-new\0tmp\0",
+    );
+    let event = enrich(&link.event(), &mut FakeHost::default()).remove(0);
+    assert_eq!(event.action, Action::Creation);
+    assert_eq!(event.file.original_paths, [], "an exclusion of renames would take it for one");
+    assert_eq!(event.file.linked.unwrap().text, "/tmp/x.dpkg-new");
+    let symlink = Recorder::new(KIND_SYMLINK).section(SECTION_PATH, 0, 0, b"ld.so.preload\0etc\0").section(
+        SECTION_TARGET,
+        0,
+        0,
+        b"../tmp/x\0",
+    );
+    let event = enrich(&symlink.event(), &mut FakeHost::default()).remove(0);
+    assert_eq!((event.action, event.file.target.as_deref()), (Action::Creation, Some("../tmp/x")));
+    assert_eq!(event.file.linked, None);
 }
 
 #[test]

@@ -401,6 +401,8 @@ fn file(
         device: facts.map_or(Device::default(), |facts| facts.device),
         inode: facts.map(|facts| facts.inode),
         file_system,
+        target: None,
+        linked: None,
     }
 }
 

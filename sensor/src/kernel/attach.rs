@@ -115,10 +115,16 @@ struct Hook {
 
 /// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
 #[rustfmt::skip]
-const HOOKS: [Hook; 4] = [
+const HOOKS: [Hook; 10] = [
     Hook { action: Action::Rename, program: "renamed", function: "vfs_rename", at_end: true },
+    Hook { action: Action::Creation, program: "linked", function: "vfs_link", at_end: true },
+    Hook { action: Action::Creation, program: "symlinked", function: "vfs_symlink", at_end: true },
+    Hook { action: Action::Creation, program: "mknoded", function: "vfs_mknod", at_end: true },
     Hook { action: Action::Creation, program: "inode_made", function: "security_inode_init_security", at_end: false },
     Hook { action: Action::Rename, program: "inode_rename", function: "security_inode_rename", at_end: false },
+    Hook { action: Action::Creation, program: "inode_link", function: "security_inode_link", at_end: false },
+    Hook { action: Action::Creation, program: "inode_symlink", function: "security_inode_symlink", at_end: false },
+    Hook { action: Action::Creation, program: "inode_mknod", function: "security_inode_mknod", at_end: false },
     Hook { action: Action::Creation, program: "inode_create", function: "security_inode_create", at_end: false },
 ];
 

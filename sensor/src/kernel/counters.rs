@@ -15,8 +15,8 @@ pub struct KernelCounters {
     pub events_lost: u64,
     /// Outcomes that found the ring full.
     pub outcomes_lost: u64,
-    /// Renames whose outcome was not followed.
-    pub renames_untracked: u64,
+    /// Operations whose outcome was not followed.
+    pub operations_untracked: u64,
     /// Calls in which the kernel did not run a program because it was already running on that CPU.
     pub misses: u64,
 }
@@ -27,7 +27,7 @@ pub(super) fn read(ebpf: &Ebpf) -> KernelCounters {
         passed: count(counters::PASSED),
         events_lost: count(counters::EVENTS_LOST),
         outcomes_lost: count(counters::OUTCOMES_LOST),
-        renames_untracked: count(counters::RENAMES_UNTRACKED),
+        operations_untracked: count(counters::OPERATIONS_UNTRACKED),
         misses: ebpf.programs().map(|(_, program)| misses(program)).sum(),
     }
 }

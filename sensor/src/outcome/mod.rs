@@ -1,7 +1,8 @@
 //! Whether an operation succeeded. The hooks run before it is done; what the kernel says later is put together here.
 //!
-//! - A rename's end is reported with its result. If no report comes in time, its outcome is unknown.
-//! - A creation's end is not reported. File systems that support security labels ask for one for each new inode: that
+//! - The end of a rename, of a link and of a node's creation is reported with its result. If no report comes in time, the
+//!   outcome is unknown.
+//! - The end of a regular file's creation is not reported. File systems that support security labels ask for one for each new inode: that
 //!   is the sign of success. `open` with `O_CREAT` of a file that exists, and a creation that fails, give no sign. That
 //!   there was none is certain when the thread's next operation begins, and taken for certain after [`PATIENCE`]
 //!   timeouts. On other file systems (FUSE, NFS), and if signs were lost, the outcome is unknown, the latter after one
@@ -13,9 +14,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use sensor_common::record::{
-    Event as EventRecord, FLAG_UNTRACKED, FLAG_VIA_OPEN, KIND_RENAME, Made, Renamed,
-};
+use sensor_common::record::{Ended, Event as EventRecord, FLAG_UNTRACKED, FLAG_VIA_OPEN, KIND_CREATE, Made};
 
 use crate::event::{Event, Outcome};
 
@@ -45,7 +44,8 @@ struct Waiting {
     sequence: u64,
     parent: u64,
     name: u64,
-    is_rename: bool,
+    /// Its end is reported.
+    has_end: bool,
     /// Signs that had been lost when it began.
     lost: u64,
     /// Timeouts that have passed.
@@ -73,8 +73,8 @@ impl Outcomes {
         if let Some(before) = self.waiting.remove(&thread) {
             before.settle_silent(lost, settled);
         }
-        let is_rename = record.header.kind == KIND_RENAME;
-        let gives_sign = if is_rename {
+        let has_end = record.header.kind != KIND_CREATE;
+        let gives_sign = if has_end {
             record.header.flags & FLAG_UNTRACKED == 0
         } else {
             LABELLING.contains(&record.fs_magic)
@@ -92,7 +92,7 @@ impl Outcomes {
         let (parent, name) = (record.parent, record.name);
         self.waiting.insert(
             thread,
-            Waiting { events, time_ns, sequence, parent, name, is_rename, lost: lost_before, timeouts: 0 },
+            Waiting { events, time_ns, sequence, parent, name, has_end, lost: lost_before, timeouts: 0 },
         );
     }
 
@@ -100,7 +100,7 @@ impl Outcomes {
     pub fn made(&mut self, made: &Made, settled: &mut Vec<Event>) {
         let thread = made.header.pid_tgid;
         let is_it = |waiting: &Waiting| {
-            !waiting.is_rename && (waiting.parent, waiting.name) == (made.parent, made.name)
+            !waiting.has_end && (waiting.parent, waiting.name) == (made.parent, made.name)
         };
         if self.waiting.get(&thread).is_some_and(is_it)
             && let Some(mut waiting) = self.waiting.remove(&thread)
@@ -112,17 +112,17 @@ impl Outcomes {
         }
     }
 
-    /// A rename ended.
-    pub fn renamed(&mut self, renamed: &Renamed, settled: &mut Vec<Event>) {
-        let thread = renamed.header.pid_tgid;
+    /// An operation ended.
+    pub fn ended(&mut self, ended: &Ended, settled: &mut Vec<Event>) {
+        let thread = ended.header.pid_tgid;
         let is_it = |waiting: &Waiting| {
-            waiting.is_rename
-                && (waiting.time_ns, waiting.sequence) == (renamed.event_time_ns, renamed.event_sequence)
+            waiting.has_end
+                && (waiting.time_ns, waiting.sequence) == (ended.event_time_ns, ended.event_sequence)
         };
         if self.waiting.get(&thread).is_some_and(is_it)
             && let Some(waiting) = self.waiting.remove(&thread)
         {
-            let outcome = if renamed.result == 0 { Outcome::Success } else { Outcome::Failure };
+            let outcome = if ended.result == 0 { Outcome::Success } else { Outcome::Failure };
             settle(waiting.events, outcome, settled);
         }
     }
@@ -176,12 +176,12 @@ impl Outcomes {
 impl Waiting {
     /// Its sign can still come: a slow disk is given time. A sign that was lost does not come later.
     fn may_still_succeed(&self, lost: u64) -> bool {
-        !self.is_rename && lost == self.lost && self.timeouts < PATIENCE
+        !self.has_end && lost == self.lost && self.timeouts < PATIENCE
     }
 
     /// It ended, or must have, and gave no sign.
     fn settle_silent(self, lost: u64, settled: &mut Vec<Event>) {
-        let certain = !self.is_rename && lost == self.lost;
+        let certain = !self.has_end && lost == self.lost;
         settle(self.events, if certain { Outcome::Failure } else { Outcome::Unknown }, settled);
     }
 }

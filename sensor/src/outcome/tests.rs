@@ -1,4 +1,4 @@
-use sensor_common::record::{KIND_CREATE, SECTION_PATH};
+use sensor_common::record::{KIND_CREATE, KIND_LINK, KIND_RENAME, SECTION_PATH};
 use zerocopy::FromZeros as _;
 
 use super::*;
@@ -96,24 +96,28 @@ fn where_signs_were_lost_or_are_never_given_the_outcome_is_unknown_at_once_or_in
 }
 
 #[test]
-fn a_rename_has_the_result_that_its_end_reports() {
+fn an_operation_has_the_result_that_its_end_reports() {
     let mut bench = Bench::new();
-    for (result, outcome) in [(0, Outcome::Success), (-39, Outcome::Failure)] {
-        let raw = bench.begin(KIND_RENAME, EXT4, Duration::ZERO, 0);
-        let mut renamed = Renamed::new_zeroed();
-        renamed.header.pid_tgid = THREAD;
-        (renamed.event_time_ns, renamed.event_sequence) = (raw.fixed.header.time_ns + 1, 0);
-        bench.outcomes.renamed(&renamed, &mut bench.settled);
+    for (kind, result, outcome) in [
+        (KIND_RENAME, 0, Outcome::Success),
+        (KIND_RENAME, -39, Outcome::Failure),
+        (KIND_LINK, -17, Outcome::Failure),
+    ] {
+        let raw = bench.begin(kind, EXT4, Duration::ZERO, 0);
+        let mut ended = Ended::new_zeroed();
+        ended.header.pid_tgid = THREAD;
+        (ended.event_time_ns, ended.event_sequence) = (raw.fixed.header.time_ns + 1, 0);
+        bench.outcomes.ended(&ended, &mut bench.settled);
         assert_eq!(bench.outcomes(), [], "the end of another");
-        renamed.event_time_ns = raw.fixed.header.time_ns;
-        renamed.result = result;
-        bench.outcomes.renamed(&renamed, &mut bench.settled);
+        ended.event_time_ns = raw.fixed.header.time_ns;
+        ended.result = result;
+        bench.outcomes.ended(&ended, &mut bench.settled);
         assert_eq!(bench.outcomes(), [outcome]);
     }
 }
 
 #[test]
-fn a_rename_whose_end_is_not_told_is_unknown() {
+fn an_operation_whose_end_is_not_told_is_unknown() {
     let mut bench = Bench::new();
     bench.begin(KIND_RENAME, EXT4, Duration::ZERO, 0);
     bench.outcomes.expire(TIMEOUT, 0, &mut bench.settled);

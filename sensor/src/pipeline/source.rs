@@ -165,8 +165,8 @@ impl Watcher {
                         "outcomes are unknown because the ring was full: raise `sensor.ring_bytes`",
                     ),
                     (
-                        counters.renames_untracked,
-                        "outcomes of renames are unknown because too many were under way",
+                        counters.operations_untracked,
+                        "outcomes are unknown because too many operations were under way",
                     ),
                 ]
             }

@@ -53,6 +53,8 @@ pub(crate) fn event() -> Event {
             device: Device { major: 8, minor: 1 },
             inode: Some(4711),
             file_system: Some("ext4".to_owned()),
+            target: None,
+            linked: None,
         },
         process: Process {
             pid: 1234,

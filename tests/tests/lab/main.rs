@@ -6,6 +6,7 @@ mod basics;
 mod benign;
 mod expected;
 mod lifecycle;
+mod links;
 mod loss;
 mod outcomes;
 mod paths;
@@ -27,6 +28,7 @@ fn scenarios() -> Vec<Scenario> {
         paths::scenarios(),
         processes::scenarios(),
         benign::scenarios(),
+        links::scenarios(),
         loss::scenarios(),
         lifecycle::scenarios(),
         refused::scenarios(),

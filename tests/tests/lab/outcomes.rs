@@ -38,7 +38,18 @@ fn on_file_system(kind: &str) -> Vec<Scenario> {
         scenario("create_cached_absence", &format!("test ! -e file; attack create {file}"))
             .alert(created(file)),
         scenario("create_new", &format!("attack create-new {file}")).alert(created(file)),
-        // mknod gives no sign that leads back from an overlay's upper layer.
+        scenario("link", &format!("echo >../new; attack link /etc/new {file}; rm ../new"))
+            .alert(with(created(file), json!({"ldsentry.file.linked_path": "/etc/new"}))),
+        scenario("symlink", &format!("attack symlink /x.so {file}"))
+            .alert(with(created(file), json!({"file.target_path": "/x.so"}))),
+        scenario("mkfifo", &format!("attack mkfifo {file}")).alert(created(file)),
+        scenario(
+            "link_existing",
+            &format!("echo >../new; echo >file; fails attack link /etc/new {file}; rm ../new"),
+        ),
+        scenario("symlink_existing", &format!("echo >file; fails attack symlink /x.so {file}")),
+        scenario("mkfifo_existing", &format!("echo >file; fails attack mkfifo {file}")),
+        // mknod of a regular file gives no sign that leads back from an overlay's upper layer.
         scenario("mknod", &format!("attack mknod {file}")).alert(with(
             created(file),
             json!({"event.outcome": if kind == "overlay" { "unknown" } else { "success" }}),

@@ -1,0 +1,157 @@
+//! Other ways to a new entry: hard links, symbolic links, and nodes that are no regular files. Their hooks run before it is
+//! done; `vfs_link` and its like return how it ended.
+
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
+use sensor_common::filter::CREATION;
+use sensor_common::record::{KIND_LINK, KIND_MKNOD, KIND_SYMLINK};
+
+use crate::event::{self, Operation};
+use crate::filter;
+use crate::kernel::{Dentry, Mount};
+use crate::pending;
+use crate::read::{Probed, Read, Typed};
+use crate::record::Record;
+
+const LINK_SLOT: u32 = 2;
+const SYMLINK_SLOT: u32 = 3;
+const MKNOD_SLOT: u32 = 4;
+
+const S_IFLNK: u32 = 0o120_000;
+
+#[fentry(function = "security_inode_link")]
+pub fn inode_link(ctx: FEntryContext) -> u32 {
+    let old: *const u8 = ctx.arg(0);
+    link::<Typed>(Dentry(old), Dentry(ctx.arg(2)), old as u64)
+}
+
+#[kprobe(function = "security_inode_link")]
+pub fn inode_link_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(old), Some(new)) = (ctx.arg(0), ctx.arg(2)) else { return 0 };
+    link::<Probed>(Dentry(old), Dentry(new), stack_pointer(&ctx))
+}
+
+#[fentry(function = "security_inode_symlink")]
+pub fn inode_symlink(ctx: FEntryContext) -> u32 {
+    let entry: *const u8 = ctx.arg(1);
+    symlink::<Typed>(Dentry(entry), ctx.arg(2), entry as u64)
+}
+
+#[kprobe(function = "security_inode_symlink")]
+pub fn inode_symlink_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(entry), Some(target)) = (ctx.arg(1), ctx.arg(2)) else { return 0 };
+    symlink::<Probed>(Dentry(entry), target, stack_pointer(&ctx))
+}
+
+#[fentry(function = "security_inode_mknod")]
+pub fn inode_mknod(ctx: FEntryContext) -> u32 {
+    let entry: *const u8 = ctx.arg(1);
+    mknod::<Typed>(Dentry(entry), ctx.arg(2), entry as u64)
+}
+
+#[kprobe(function = "security_inode_mknod")]
+pub fn inode_mknod_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(entry), Some(mode)) = (ctx.arg(1), ctx.arg(2)) else { return 0 };
+    mknod::<Probed>(Dentry(entry), mode, stack_pointer(&ctx))
+}
+
+/// What one macro call for each would not make clearer: the end of each function, for fexit and for kretprobes.
+macro_rules! ends {
+    ($($function:literal $fexit:ident $kretprobe:ident)*) => { $(
+        #[fexit(function = $function)]
+        pub fn $fexit(ctx: FExitContext) -> u32 {
+            end(&ctx)
+        }
+
+        #[kretprobe(function = $function)]
+        pub fn $kretprobe(ctx: RetProbeContext) -> u32 {
+            if pending::any() { pending::end_by_stack(&ctx) } else { 0 }
+        }
+    )* };
+}
+ends! {
+    "vfs_link" linked linked_kretprobe
+    "vfs_symlink" symlinked symlinked_kretprobe
+    "vfs_mknod" mknoded mknoded_kretprobe
+}
+
+/// The number of arguments, and with it the place of the return value, differs from kernel to kernel, and so does the place
+/// of the entry among the first three.
+#[inline(always)]
+fn end(ctx: &FExitContext) -> u32 {
+    if !pending::any() {
+        return 0;
+    }
+    let Ok(result) = ctx.ret::<i32>() else { return 0 };
+    let arguments: [u64; 3] = [ctx.arg(0), ctx.arg(1), ctx.arg(2)];
+    pending::end(result, |mark| arguments.contains(&mark))
+}
+
+#[inline(always)]
+fn stack_pointer(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the kernel hands registers to a kprobe.
+    pending::stack_pointer(unsafe { &*ctx.regs })
+}
+
+#[inline(always)]
+fn passes<R: Read>(entry: Dentry) -> bool {
+    filter::passes::<R>(CREATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
+}
+
+#[inline(always)]
+fn link<R: Read>(old: Dentry, new: Dentry, mark: u64) -> u32 {
+    if passes::<R>(new) && report_link(old.0, new.0, mark) {
+        event::finish(LINK_SLOT);
+    }
+    0
+}
+
+#[inline(always)]
+fn symlink<R: Read>(entry: Dentry, target: *const u8, mark: u64) -> u32 {
+    if passes::<R>(entry) && report_symlink(entry.0, target, mark) {
+        event::finish(SYMLINK_SLOT);
+    }
+    0
+}
+
+#[inline(always)]
+fn mknod<R: Read>(entry: Dentry, mode: u32, mark: u64) -> u32 {
+    if passes::<R>(entry) && report_mknod(entry.0, mode, mark) {
+        event::finish(MKNOD_SLOT);
+    }
+    0
+}
+
+#[inline(never)]
+fn report_link(old: *const u8, new: *const u8, mark: u64) -> bool {
+    let Some(mut record) = Record::new(LINK_SLOT) else { return false };
+    let old = Dentry(record.untyped(old));
+    let mode = old.inode::<Probed>().mode::<Probed>().into();
+    let operation = operation(&record, KIND_LINK, new, old, mode);
+    event::report_with_end(&mut record, &operation, mark)
+}
+
+#[inline(never)]
+fn report_symlink(entry: *const u8, target: *const u8, mark: u64) -> bool {
+    let Some(mut record) = Record::new(SYMLINK_SLOT) else { return false };
+    let operation = operation(&record, KIND_SYMLINK, entry, Dentry(core::ptr::null()), S_IFLNK | 0o777);
+    let begun = event::report_with_end(&mut record, &operation, mark);
+    if begun {
+        event::add_target(&mut record, target);
+    }
+    begun
+}
+
+#[inline(never)]
+fn report_mknod(entry: *const u8, mode: u32, mark: u64) -> bool {
+    let Some(mut record) = Record::new(MKNOD_SLOT) else { return false };
+    let operation = operation(&record, KIND_MKNOD, entry, Dentry(core::ptr::null()), mode & 0xffff);
+    event::report_with_end(&mut record, &operation, mark)
+}
+
+#[inline(always)]
+fn operation(record: &Record, kind: u8, entry: *const u8, original: Dentry, mode: u32) -> Operation {
+    let entry = Dentry(record.untyped(entry));
+    let (exact, name) = (Mount(core::ptr::null()), entry.name_hash_len::<Probed>());
+    Operation { kind, flags: 0, entry, original, exact, name, mode, operation_flags: 0 }
+}

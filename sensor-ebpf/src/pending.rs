@@ -1,0 +1,140 @@
+//! Operations between their hook and their end, by thread: the kernel says how they end by what `vfs_rename`,
+//! `vfs_link` and their like return.
+//!
+//! An overlay's operation has others inside it, in the upper layer: the outer one is reported. Its end is told from theirs
+//! by a mark. fexit programs see the arguments: the mark is the entry's address. A kretprobe does not, but the outer
+//! call returns with a stack pointer above that of the hook, the inner one below.
+
+use core::cell::UnsafeCell;
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::programs::RetProbeContext;
+use sensor_common::counters::{OPERATIONS_UNTRACKED, OUTCOMES_LOST};
+use sensor_common::record::{Ended, FLAG_UNTRACKED, Header, KIND_ENDED};
+
+use crate::diagnostics;
+use crate::event;
+use crate::kernel::SuperBlock;
+use crate::maps::{EVENTS, PENDING, count};
+use crate::read::Probed;
+use crate::record::Record;
+
+const OVERLAY_MAGIC: u64 = 0x794c_7630;
+/// What is inside an overlay's operation begins soon after it. If the end of that was missed, what comes later is no longer
+/// taken for a part of it.
+const MAX_AGE_NS: u64 = 1_000_000_000;
+
+/// Watched operations under way: while there are none, the end of an operation costs a load.
+static UNDER_WAY: Gauge = Gauge(UnsafeCell::new(0));
+
+/// An operation between its hook and its end.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Pending {
+    /// Identity of the event.
+    time_ns: u64,
+    sequence: u64,
+    mark: u64,
+    /// Super block of the operation.
+    sb: u64,
+    cpu: u32,
+    overlay: u32,
+}
+
+/// Whether the thread is inside an operation on an overlay, and this is what that does in a layer.
+#[inline(always)]
+pub fn is_inner(sb: SuperBlock, time_ns: u64) -> bool {
+    // SAFETY: the entry is this thread's own: nobody else removes it.
+    let outer = unsafe { PENDING.get(bpf_get_current_pid_tgid()) };
+    outer.is_some_and(|outer| {
+        outer.overlay != 0 && outer.sb != sb.0 as u64 && time_ns.wrapping_sub(outer.time_ns) < MAX_AGE_NS
+    })
+}
+
+/// The event in the record is about an operation whose end is to be reported.
+#[inline(always)]
+pub fn begin(record: &mut Record, sb: SuperBlock, mark: u64) {
+    let thread = bpf_get_current_pid_tgid();
+    let Header { time_ns, sequence, cpu, .. } = record.event().header;
+    let overlay = u32::from(sb.magic::<Probed>() == OVERLAY_MAGIC);
+    let pending = Pending { time_ns, sequence, mark, sb: sb.0 as u64, cpu, overlay };
+    // SAFETY: as above.
+    let known = unsafe { PENDING.get(thread) }.is_some();
+    if PENDING.insert(thread, pending, 0).is_err() {
+        count(OPERATIONS_UNTRACKED);
+        diagnostics::operation_untracked(record.event().header.kind.into());
+        record.event().header.flags |= FLAG_UNTRACKED;
+    } else if !known {
+        UNDER_WAY.add(1);
+    }
+}
+
+/// Whether an end can be of interest.
+#[inline(always)]
+pub fn any() -> bool {
+    UNDER_WAY.get() != 0
+}
+
+/// A function returned in a kretprobe.
+#[inline(always)]
+pub fn end_by_stack(ctx: &RetProbeContext) -> u32 {
+    // SAFETY: the kernel hands registers to a kretprobe.
+    let stack = stack_pointer(unsafe { &*ctx.regs });
+    end(ctx.ret(), |mark| stack > mark)
+}
+
+/// A function returned. Whether it is the outer one is told by its mark.
+#[inline(always)]
+pub fn end(result: i32, is_outer: impl Fn(u64) -> bool) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: the entry is this thread's own: nobody else changes it.
+    let Some(pending) = (unsafe { PENDING.get(thread) }) else { return 0 };
+    if !is_outer(pending.mark) {
+        return 0;
+    }
+    let ended = Ended {
+        header: event::header(KIND_ENDED, 0, size_of::<Ended>() as u32, 0),
+        event_time_ns: pending.time_ns,
+        event_sequence: pending.sequence,
+        event_cpu: pending.cpu,
+        result,
+    };
+    if PENDING.remove(thread).is_ok() {
+        UNDER_WAY.add(-1);
+    }
+    if EVENTS.output::<Ended>(&ended, 0).is_err() {
+        count(OUTCOMES_LOST);
+    }
+    0
+}
+
+#[inline(always)]
+pub fn stack_pointer(regs: &aya_ebpf::bindings::pt_regs) -> u64 {
+    #[cfg(bpf_target_arch = "x86_64")]
+    return regs.rsp;
+    #[cfg(bpf_target_arch = "aarch64")]
+    return regs.sp;
+}
+
+/// A number that all CPUs change. Rust's atomics do not compile for BPF; the kernel has the instructions.
+struct Gauge(UnsafeCell<i64>);
+
+// SAFETY: read whole, and changed by an atomic instruction only.
+unsafe impl Sync for Gauge {}
+
+impl Gauge {
+    #[inline(always)]
+    fn get(&self) -> i64 {
+        // SAFETY: an aligned load of eight bytes.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn add(&self, value: i64) {
+        let number = self.0.get();
+        // SAFETY: a valid address of eight bytes, and the instruction changes nothing else.
+        unsafe {
+            core::arch::asm!("lock *(u64 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) value);
+        }
+    }
+}
