@@ -7,6 +7,7 @@ mod boot;
 pub mod command_line;
 pub mod native;
 mod scenario;
+pub mod server;
 
 pub use alert::{compare, lookup};
 pub use boot::{Boot, Outcome};

@@ -1,10 +1,11 @@
-//! `cargo xtask setup`: an eBPF toolchain and the lab's tools. Says nothing where nothing is to be done.
+//! `cargo xtask setup`: an eBPF toolchain, the lab's tools and the servers of tests. Says nothing where nothing is to be done.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{Step, find_program, output};
+use crate::servers::Servers;
 
 mod ebpf;
 
@@ -32,7 +33,8 @@ pub fn run() -> Result<()> {
     if !packages.is_empty() {
         install_packages(&packages, &ebpf)?;
     }
-    ebpf.install()
+    ebpf.install()?;
+    Servers::prepare().map(drop)
 }
 
 /// Brings apt's lists up to date.
