@@ -4,6 +4,7 @@
 
 mod basics;
 mod benign;
+mod check;
 mod expected;
 mod lifecycle;
 mod links;
@@ -30,6 +31,7 @@ fn scenarios() -> Vec<Scenario> {
         benign::scenarios(),
         links::scenarios(),
         loss::scenarios(),
+        check::scenarios(),
         lifecycle::scenarios(),
         refused::scenarios(),
         rules::scenarios(),
