@@ -56,10 +56,14 @@ fn stopped(outcome: &Outcome, codes: &[u64]) -> Result<()> {
     for (start, expected) in codes.iter().enumerate() {
         let fact = |name: &str| format!("{name}_{}", start + 1);
         let during = objects(outcome, &fact("during"))?;
-        // Else the counts say nothing: two programs for each of creation and rename.
+        // Else the counts say nothing.
+        let held = (outcome.number(&fact("programs"))?, outcome.number(&fact("links"))?);
         ensure!(
-            during[0] == before[0] + 4 && during[1] == before[1] + 4 && during[2] > before[2],
-            "{before:?} programs, links and maps without it, {during:?} with it"
+            held.0 >= 4
+                && held.1 >= 4
+                && (during[0] - before[0], during[1] - before[1]) == held
+                && during[2] > before[2],
+            "{before:?} programs, links and maps without it, {during:?} with it, and {held:?} are its own"
         );
         let code = outcome.number(&fact("code"))?;
         ensure!(code == *expected, "the exit code is {code} and not {expected}");
@@ -115,6 +119,11 @@ end() {
     wait $daemon && code=0 || code=$?
 }
 
+# How many of a kind the daemon holds.
+held() {
+    cat /proc/$daemon/fdinfo/* | grep "^$1:" | sort -u | wc -l
+}
+
 # Waits until the kernel has as much as it had before: it lets go on its own time.
 released() {
     tries=0
@@ -136,6 +145,8 @@ for start in $(seq $starts); do
     launch
     wait_for watching err
     fact during_$start "$(bpf-objects)"
+    fact programs_$start "$(held prog_id)"
+    fact links_$start "$(held link_id)"
     attack create /etc/ld.so.conf.d/watched >/dev/null
     wait_for /etc/ld.so.conf.d/watched out
     rm /etc/ld.so.conf.d/watched
