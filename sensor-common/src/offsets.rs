@@ -89,6 +89,8 @@ offsets! {
     task_nameidata: "task_struct" "nameidata",
     task_login_uid: "task_struct" "loginuid" optional,
     task_session_id: "task_struct" "sessionid" optional,
+    cred_uid: "cred" "euid",
+    cred_gid: "cred" "egid",
     cred_capabilities: "cred" "cap_effective",
     mm_exe_file: "mm_struct" "exe_file",
     mm_arg_start: "mm_struct" "arg_start",

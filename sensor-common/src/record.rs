@@ -24,6 +24,13 @@ pub const KIND_SYMLINK: u8 = 6;
 /// A node that is no regular file is about to be made: an [`Event`].
 pub const KIND_MKNOD: u8 = 7;
 
+/// A process runs a program, or a new one goes on with its parent's: an [`Event`] of which only the part about the process
+/// is filled in. It is kept in a map, where the first [`PROCESS`] bytes of it have room.
+pub const KIND_PROCESS: u8 = 8;
+
+/// Bytes that are kept of a [`KIND_PROCESS`]: the last section can be cut off.
+pub const PROCESS: usize = 2048;
+
 /// The hook ran below `open`, whose mount is known: the first path is exact.
 pub const FLAG_VIA_OPEN: u16 = 1;
 /// Nobody will report the outcome of this operation.

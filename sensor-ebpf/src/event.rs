@@ -96,7 +96,8 @@ pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
     let own = current.nsproxy::<Probed>().mount_namespace::<Probed>();
     let found = mounts::find(record, operation.entry, own, operation.exact);
     paths(record, operation, 0, found);
-    task::write(record, current);
+    task::write_program(record, current);
+    task::write_arguments(record, current);
     for index in 1..MAX_MOUNTS {
         paths(record, operation, index, found);
     }
@@ -109,7 +110,7 @@ pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
 #[inline(never)]
 pub fn finish(slot: u32) {
     let Some(mut record) = Record::new(slot) else { return };
-    task::write_ancestors(&mut record, Task(Probed::current()));
+    task::write_ancestors::<true>(&mut record, Task(Probed::current()));
     record.send();
 }
 

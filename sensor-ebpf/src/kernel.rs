@@ -129,6 +129,8 @@ structures! {
         nameidata: NameiData = task_nameidata,
     }
     Cred {
+        uid: u32 = cred_uid,
+        gid: u32 = cred_gid,
         capabilities: u64 = cred_capabilities,
     }
     /// Memory of a process.

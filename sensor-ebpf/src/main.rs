@@ -2,7 +2,8 @@
 //!
 //! Hooks see what is about to happen (`create`, `link`, `rename`), and others whether it did (also in `pending`). Each exists
 //! for fentry and for kprobe; what differs between those is in `read`. The way of an event through the files: a hook, `filter`,
-//! then `event`, which collects into a `record` what `path`, `mounts` and `task` find.
+//! then `event`, which collects into a `record` what `path`, `mounts` and `task` find. Where the kernel takes no hooks,
+//! `process` alone keeps track of who runs what.
 #![no_std]
 #![expect(unstable_features, reason = "inline assembly for BPF is unstable")]
 #![feature(asm_experimental_arch)]
@@ -18,6 +19,7 @@ mod maps;
 mod mounts;
 mod path;
 mod pending;
+mod process;
 mod read;
 mod record;
 mod rename;

@@ -1,8 +1,8 @@
 //! What the programs share with the daemon and with one another.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use sensor_common::{counters, filter};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use sensor_common::{counters, filter, record};
 
 use crate::pending::Pending;
 use crate::record::Scratch;
@@ -34,6 +34,13 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
 /// Watched operations under way, by thread.
 #[map]
 pub static PENDING: HashMap<u64, Pending> = HashMap::with_max_entries(1024, 0);
+
+/// Processes by their number, those that are gone included. The daemon sets the size where it reads them.
+#[map]
+pub static PROCESSES: LruHashMap<u32, Process> = LruHashMap::with_max_entries(1, 0);
+
+/// A `record::KIND_PROCESS`, as far as there is room.
+pub type Process = [u64; record::PROCESS / 8];
 
 /// Adds one to a counter of this CPU and gives the value before.
 #[inline(always)]

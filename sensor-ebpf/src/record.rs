@@ -4,7 +4,7 @@ use sensor_common::counters::EVENTS_LOST;
 use sensor_common::record::{Event, SECTION_FLAG_TRUNCATED, Section};
 
 use crate::diagnostics;
-use crate::maps::{EVENTS, SCRATCH, count};
+use crate::maps::{EVENTS, PROCESSES, Process, SCRATCH, count};
 
 /// A section is begun below this position only.
 pub const LIMIT: u32 = 1 << 14;
@@ -110,6 +110,19 @@ impl Record {
         // SAFETY: within `sections`, which is aligned to eight as every section is.
         unsafe { self.at(start).cast::<Section>().write(head) };
         self.set_position((end + 7) & !7);
+    }
+
+    /// Keeps the record, as far as there is room, as the one of a process.
+    #[inline(always)]
+    pub fn keep(&mut self, process: u32) {
+        let position = self.position();
+        self.event().header.length = size_of::<Event>() as u32 + position;
+        // SAFETY: the event and the sections behind it are one piece of memory, longer than this.
+        let kept = unsafe { &*(&raw const (*self.scratch).event).cast::<Process>() };
+        if PROCESSES.insert(process, kept, 0).is_err() {
+            // It is then asked for where it may still be known: in procfs.
+            PROCESSES.remove(process).ok();
+        }
     }
 
     /// Hands the record to the ring.

@@ -1,13 +1,12 @@
 //! Who did it.
 
-use aya_ebpf::helpers::bpf_get_current_uid_gid;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user,
 };
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{
-    Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED, Executable, SECTION_ANCESTOR,
-    SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_ROOT,
+    Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED, Event, Executable,
+    SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_ROOT,
 };
 
 use crate::kernel::{Mm, PidNamespace, Task};
@@ -27,23 +26,30 @@ const UPID_SIZE: usize = 16;
 /// The facts that have a fixed place in the event.
 #[inline(always)]
 pub fn describe(record: &mut Record, task: Task) {
-    let ids = bpf_get_current_uid_gid();
     // SAFETY: a helper without conditions.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
     let namespace = task.nsproxy::<Probed>().mount_namespace::<Probed>().number::<Probed>();
     let executable = executable(task);
     let event = record.event();
-    event.uid = ids as u32;
-    event.gid = (ids >> 32) as u32;
-    event.login_uid = optional(task, offset!(task_login_uid));
-    event.session_id = optional(task, offset!(task_session_id));
-    event.capabilities = task.cred::<Probed>().capabilities::<Probed>();
+    identify(event, task);
     event.cgroup = cgroup;
     event.mount_namespace = namespace;
     event.pid_namespace = pid_namespace(task);
     event.start_ns = task.leader::<Probed>().start_ns::<Probed>();
-    event.comm = comm(task);
     event.executable = executable;
+}
+
+/// Of those facts, what a process can change while it runs its program.
+#[inline(always)]
+pub fn identify(event: &mut Event, task: Task) {
+    // The helper that gives ids gives the real ones.
+    let cred = task.cred::<Probed>();
+    event.uid = cred.uid::<Probed>();
+    event.gid = cred.gid::<Probed>();
+    event.login_uid = optional(task, offset!(task_login_uid));
+    event.session_id = optional(task, offset!(task_session_id));
+    event.capabilities = cred.capabilities::<Probed>();
+    event.comm = comm(task);
 }
 
 #[inline(always)]
@@ -93,18 +99,23 @@ fn executable(task: Task) -> Executable {
     facts
 }
 
-/// Root directory, executable and arguments.
+/// Root directory and executable.
 #[inline(always)]
-pub fn write(record: &mut Record, task: Task) {
+pub fn write_program(record: &mut Record, task: Task) {
     let fs = task.fs::<Probed>();
     let (root_mount, root) = (fs.root_mount::<Probed>().mount(), fs.root_dentry::<Probed>());
     record.section(SECTION_ROOT, 0, |record, at| path::write(record, at, root_mount, root));
-    let mm = task.mm::<Probed>();
-    if mm.is_null() {
-        return;
+    if !task.mm::<Probed>().is_null() {
+        record.section(SECTION_EXECUTABLE, 0, |record, at| executable_path(record, at, task));
     }
-    record.section(SECTION_EXECUTABLE, 0, |record, at| executable_path(record, at, task));
-    record.section(SECTION_ARGUMENTS, 0, |record, at| arguments(record, at, mm));
+}
+
+#[inline(always)]
+pub fn write_arguments(record: &mut Record, task: Task) {
+    let mm = task.mm::<Probed>();
+    if !mm.is_null() {
+        record.section(SECTION_ARGUMENTS, 0, |record, at| arguments(record, at, mm));
+    }
 }
 
 #[inline(always)]
@@ -128,9 +139,9 @@ fn arguments(record: &Record, at: u32, mm: Mm) -> Written {
     Written { end: at + length, complete: u64::from(length) == all }
 }
 
-/// The processes above, the nearest first.
+/// The processes above, the nearest first; the paths of their executables only if asked for.
 #[inline(always)]
-pub fn write_ancestors(record: &mut Record, task: Task) {
+pub fn write_ancestors<const PATHS: bool>(record: &mut Record, task: Task) {
     let mut task = task.leader::<Probed>();
     for _ in 0..MAX_ANCESTORS {
         // The first process is its own parent's child: pid 0.
@@ -139,12 +150,12 @@ pub fn write_ancestors(record: &mut Record, task: Task) {
             return;
         }
         task = parent;
-        record.section(SECTION_ANCESTOR, 0, |record, at| ancestor(record, at, task));
+        record.section(SECTION_ANCESTOR, 0, |record, at| ancestor::<PATHS>(record, at, task));
     }
 }
 
 #[inline(always)]
-fn ancestor(record: &Record, at: u32, task: Task) -> Written {
+fn ancestor<const PATHS: bool>(record: &Record, at: u32, task: Task) -> Written {
     let facts = Ancestor {
         start_ns: task.start_ns::<Probed>(),
         pid: task.tgid::<Probed>(),
@@ -158,7 +169,7 @@ fn ancestor(record: &Record, at: u32, task: Task) -> Written {
     if facts.executable.flags & EXECUTABLE_FILE == 0 {
         return Written { end: at, complete: true };
     }
-    executable_path(record, at, task)
+    if PATHS { executable_path(record, at, task) } else { Written { end: at, complete: false } }
 }
 
 /// A string of the kernel that is as long as a path can be.

@@ -125,10 +125,21 @@ impl Ended {
 impl Sensor {
     /// Starts it for the files in `tree`/etc, with these further arguments, and waits until it watches.
     pub fn start(tree: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::start_by(&mut Command::new(ldsentry()), tree, arguments)
+    }
+
+    /// Does the same in a pid namespace of its own. Only [`Signal::KILL`] reaches it there.
+    pub fn start_apart(tree: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child"]).arg(ldsentry());
+        Self::start_by(&mut command, tree, arguments)
+    }
+
+    fn start_by(command: &mut Command, tree: &Path, arguments: &[&str]) -> Result<Self> {
         let rules = tree.join("rules");
         fs::create_dir_all(&rules)?;
         fs::write(rules.join("rule.toml"), RULE.replace("\"/etc/", &format!("\"{}/etc/", tree.display())))?;
-        let mut child = Command::new(ldsentry())
+        let mut child = command
             .args(["run", "--output", "ndjson", "--rules"])
             .arg(&rules)
             .args(arguments)
@@ -172,9 +183,13 @@ impl Sensor {
         Ok(sensor)
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+    /// Does something of which the daemon is told only when it is over.
+    pub fn behind_its_back<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP)?;
+        let done = act();
+        kill_process(pid, Signal::CONT)?;
+        done
     }
 
     /// Waits for an alert of which `wanted` holds. Those before it stay for whoever asks next.
@@ -216,7 +231,7 @@ impl Sensor {
     /// Ends it and gives what it said.
     pub fn end(mut self, signal: Signal) -> Result<Ended> {
         // One that has ended cannot be told to.
-        kill_process(self.pid(), signal).ok();
+        kill_process(Pid::from_child(&self.child), signal).ok();
         let status = self.child.wait()?;
         let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
         Ok(Ended { status, stderr })

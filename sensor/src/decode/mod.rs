@@ -2,9 +2,9 @@
 
 use sensor_common::record::{
     ABI, Ancestor, Ended, Event as EventRecord, Header, KIND_CREATE, KIND_ENDED, KIND_LINK, KIND_MADE,
-    KIND_MKNOD, KIND_RENAME, KIND_SYMLINK, Made, SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE,
-    SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT,
-    SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS,
+    KIND_MKNOD, KIND_PROCESS, KIND_RENAME, KIND_SYMLINK, Made, SECTION_ANCESTOR, SECTION_ARGUMENTS,
+    SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH,
+    SECTION_ROOT, SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -42,6 +42,22 @@ pub struct RawEvent {
     pub file_system: Option<Vec<u8>>,
     /// Where a symbolic link points to.
     pub target: Option<Vec<u8>>,
+}
+
+impl RawEvent {
+    fn new(fixed: EventRecord) -> Self {
+        Self {
+            fixed,
+            paths: Vec::new(),
+            original_paths: Vec::new(),
+            root: None,
+            executable: None,
+            arguments: None,
+            ancestors: Vec::new(),
+            file_system: None,
+            target: None,
+        }
+    }
 }
 
 /// A path.
@@ -126,19 +142,37 @@ pub fn decode(bytes: &[u8]) -> Result<RawRecord, DecodeError> {
     }
 }
 
+/// Decodes the record of a process, of which the end may be missing: arguments are then cut off, and other sections
+/// are left out.
+pub fn decode_process(bytes: &[u8]) -> Result<RawEvent, DecodeError> {
+    let (fixed, mut rest): (EventRecord, _) = read(bytes, "fixed part")?;
+    let header = fixed.header;
+    if header.abi != ABI {
+        return Err(DecodeError::Abi { abi: header.abi });
+    }
+    if header.kind != KIND_PROCESS {
+        return Err(DecodeError::Kind { kind: header.kind });
+    }
+    let all = (header.length as usize).saturating_sub(size_of::<EventRecord>());
+    rest = rest.get(..all).unwrap_or(rest);
+    let mut event = RawEvent::new(fixed);
+    while let Ok((section, after)) = read::<Section>(rest, "section head") {
+        let length = section.length as usize;
+        match after.get(..length) {
+            Some(content) => add(&mut event, section, content)?,
+            None if section.kind == SECTION_ARGUMENTS => {
+                event.arguments = Some(RawBytes { bytes: after.to_vec(), truncated: true });
+            }
+            None => {}
+        }
+        rest = after.get(length.next_multiple_of(8)..).unwrap_or_default();
+    }
+    Ok(event)
+}
+
 fn decode_event(bytes: &[u8]) -> Result<RawEvent, DecodeError> {
     let (fixed, mut rest): (EventRecord, _) = read(bytes, "fixed part")?;
-    let mut event = RawEvent {
-        fixed,
-        paths: Vec::new(),
-        original_paths: Vec::new(),
-        root: None,
-        executable: None,
-        arguments: None,
-        ancestors: Vec::new(),
-        file_system: None,
-        target: None,
-    };
+    let mut event = RawEvent::new(fixed);
     while !rest.is_empty() {
         let (section, after): (Section, _) = read(rest, "section head")?;
         let length = section.length as usize;

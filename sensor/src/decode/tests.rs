@@ -89,6 +89,44 @@ fn every_truncation_is_an_error_and_none_panics() {
     }
 }
 
+fn process() -> Vec<u8> {
+    let ancestor = Ancestor {
+        start_ns: 1,
+        pid: 2,
+        reserved: 0,
+        comm: *b"sh\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        executable: Executable::new_zeroed(),
+    };
+    Recorder::new(KIND_PROCESS)
+        .section(SECTION_EXECUTABLE, 0, 0, b"sh\0bin\0usr\0")
+        .section(SECTION_ANCESTOR, 0, SECTION_FLAG_TRUNCATED, ancestor.as_bytes())
+        .section(SECTION_ARGUMENTS, 0, 0, b"sh\0-c\0a long command\0")
+        .bytes()
+}
+
+#[test]
+fn a_kept_process_is_understood_as_far_as_it_goes() {
+    let whole = process();
+    // What was there before it is still behind it.
+    let kept = [whole.as_slice(), b"stale\0\0\0"].concat();
+    let event = decode_process(&kept).unwrap();
+    assert_eq!(event.executable.unwrap().bytes, b"/usr/bin/sh");
+    assert_eq!((event.ancestors[0].0.pid, event.ancestors[0].1.bytes.as_slice()), (2, &b""[..]));
+    assert_eq!(
+        event.arguments.unwrap(),
+        RawBytes { bytes: b"sh\0-c\0a long command\0".to_vec(), truncated: false }
+    );
+
+    let cut = decode_process(&whole[..whole.len() - 18]).unwrap();
+    assert_eq!(cut.arguments.unwrap(), RawBytes { bytes: b"sh\0-c\0".to_vec(), truncated: true });
+    for length in 0..whole.len() {
+        let cut = decode_process(&whole[..length]);
+        assert_eq!(cut.is_ok(), length >= size_of::<EventRecord>(), "{length} bytes");
+    }
+    let event = Recorder::new(KIND_CREATE).bytes();
+    assert_eq!(decode_process(&event).unwrap_err(), DecodeError::Kind { kind: KIND_CREATE });
+}
+
 #[test]
 fn other_versions_kinds_and_sections_are_named() {
     let change = |offset: usize, value: u8| {
@@ -107,6 +145,14 @@ proptest! {
     #[test]
     fn nothing_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let _ = decode(&bytes);
+        let _ = decode_process(&bytes);
+    }
+
+    #[test]
+    fn nothing_panics_on_a_kept_process_with_a_flaw(position in 0..process().len(), value: u8) {
+        let mut bytes = process();
+        bytes[position] = value;
+        let _ = decode_process(&bytes);
     }
 
     #[test]

@@ -114,7 +114,8 @@ pub(crate) fn text_path(bytes: &[u8], view: View, truncated: bool) -> Path {
     Path { text: String::from_utf8_lossy(bytes).into_owned(), raw, view, truncated }
 }
 
-fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
+/// Who did it.
+pub(crate) fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
     let fixed = &raw.fixed;
     let pid = (fixed.header.pid_tgid >> 32) as u32;
     let mut executable = executable(&fixed.executable, raw.executable.as_ref(), raw.root.as_ref());
@@ -152,7 +153,8 @@ fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
     }
 }
 
-fn ancestor(raw: &RawAncestor, path: &RawPath, root: Option<&RawPath>) -> Ancestor {
+/// One of the processes above.
+pub(crate) fn ancestor(raw: &RawAncestor, path: &RawPath, root: Option<&RawPath>) -> Ancestor {
     Ancestor {
         pid: raw.pid,
         start_boot_ns: raw.start_ns,

@@ -4,7 +4,7 @@
 //! directory is remembered as far as rules ask for it: who looks again finds what has appeared.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -49,13 +49,15 @@ pub(super) struct Directory {
 }
 
 /// What tells a file from another that has its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) device: Device,
     pub(super) inode: u64,
     pub(super) mode: u32,
     /// Inode numbers are used again, times of birth are not.
     born: (i64, u32),
+    /// Where a symbolic link points to.
+    pub(super) target: Option<Vec<u8>>,
 }
 
 /// A file that is there and was not, or is another one now.
@@ -239,7 +241,11 @@ impl Marks {
         for (name, facts) in &found {
             if known.known.get(name) != Some(facts) {
                 let path = join(path, name);
-                appeared.push(Appeared { path, facts: *facts, file_system: known.file_system.clone() });
+                appeared.push(Appeared {
+                    path,
+                    facts: facts.clone(),
+                    file_system: known.file_system.clone(),
+                });
             }
         }
         known.known = found;
@@ -274,12 +280,16 @@ pub(super) fn facts(directory: &[u8], name: &[u8], target: Option<&[u8]>) -> Opt
 fn facts_at(directory: &OwnedFd, name: &[u8]) -> Option<Facts> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-    let facts = rustix::fs::statx(directory, OsStr::from_bytes(name), flags, wanted).ok()?;
+    let name = OsStr::from_bytes(name);
+    let facts = rustix::fs::statx(directory, name, flags, wanted).ok()?;
+    let is_link = FileType::from_raw_mode(facts.stx_mode.into()) == FileType::Symlink;
+    let target = is_link.then(|| rustix::fs::readlinkat(directory, name, Vec::new()));
     Some(Facts {
         device: Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor },
         inode: facts.stx_ino,
         mode: facts.stx_mode.into(),
         born: (facts.stx_btime.tv_sec, facts.stx_btime.tv_nsec),
+        target: target.and_then(Result::ok).map(CString::into_bytes),
     })
 }
 

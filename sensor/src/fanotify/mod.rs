@@ -4,6 +4,7 @@
 //! docs/sources.md.
 
 mod event;
+mod file;
 mod marks;
 mod mounts;
 mod process;
@@ -19,11 +20,12 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::event::{Entry, Notification, Notifications};
+use self::file::{file, views};
 use self::marks::{Appeared, Facts, Marks, join};
-use self::process::Who;
+pub use self::process::Recall;
+use self::process::{Pidfd, Who};
 use self::system::Abilities;
-use crate::enrich::text_path;
-use crate::event::{Action, Device, Event, EventId, File, Origin, Outcome, Path, View};
+use crate::event::{Action, Event, EventId, File, Origin, Outcome};
 use crate::host::Host;
 use crate::prefix::Prefix;
 
@@ -91,6 +93,7 @@ pub struct Fanotify {
     group: OwnedFd,
     abilities: Abilities,
     marks: Marks,
+    recall: Option<Recall>,
     buffer: Vec<u8>,
     /// Files that were found by looking and whose notifications may still come.
     appeared: BTreeMap<Vec<u8>, Appeared>,
@@ -103,8 +106,9 @@ pub struct Fanotify {
 }
 
 impl Fanotify {
-    /// Marks the directories that lead to `prefixes`, after having seen that fanotify works.
-    pub fn open(prefixes: Vec<Prefix>) -> Result<Self, FanotifyError> {
+    /// Marks the directories that lead to `prefixes`, after having seen that fanotify works. Who is gone when a
+    /// notification is read, `recall` may still know.
+    pub fn open(prefixes: Vec<Prefix>, recall: Option<Recall>) -> Result<Self, FanotifyError> {
         if prefixes.is_empty() {
             return Err(FanotifyError::NothingToWatch);
         }
@@ -115,6 +119,7 @@ impl Fanotify {
             group,
             abilities,
             marks,
+            recall,
             buffer: vec![0; BUFFER],
             appeared: BTreeMap::new(),
             rescan: None,
@@ -253,7 +258,7 @@ impl Fanotify {
         }
         let who = self.who(notification.pid, pidfd.as_ref(), host);
         let facts = self.facts(entry, notification.target);
-        self.marks.note(entry.directory, entry.name, facts);
+        self.marks.note(entry.directory, entry.name, facts.clone());
         for path in &paths {
             self.appeared.remove(path);
         }
@@ -308,10 +313,12 @@ impl Fanotify {
     }
 
     fn who(&self, pid: u32, pidfd: Option<&OwnedFd>, host: &mut impl Host) -> Who {
-        if pid == 0 || (self.abilities.pidfds && pidfd.is_none()) {
-            return Who::unknown(pid);
-        }
-        Who::ask(pid, pidfd, host)
+        let pidfd = match pidfd {
+            Some(pidfd) => Pidfd::Open(pidfd),
+            None if self.abilities.pidfds => Pidfd::Gone,
+            None => Pidfd::Unsupported,
+        };
+        if pid == 0 { Who::unknown(0) } else { Who::find(pid, pidfd, self.recall.as_ref(), host) }
     }
 
     fn overflow(&mut self, host: &mut impl Host) {
@@ -385,42 +392,6 @@ fn mask(abilities: Abilities) -> u64 {
 
 fn is_rename(notification: &Notification<'_>) -> bool {
     notification.mask & (libc::FAN_RENAME | libc::FAN_MOVED_TO) != 0
-}
-
-fn file(
-    paths: &[Vec<u8>],
-    original_paths: &[Vec<u8>],
-    facts: Option<Facts>,
-    file_system: Option<String>,
-    who: &Who,
-) -> File {
-    File {
-        paths: views(paths, who),
-        original_paths: views(original_paths, who),
-        mode: facts.map(|facts| facts.mode),
-        device: facts.map_or(Device::default(), |facts| facts.device),
-        inode: facts.map(|facts| facts.inode),
-        file_system,
-        target: None,
-        linked: None,
-    }
-}
-
-/// The paths in the process's view, where that is known, and in the host's.
-fn views(paths: &[Vec<u8>], who: &Who) -> Vec<Path> {
-    let mut views = Vec::with_capacity(paths.len());
-    for path in paths {
-        match who.root.as_deref() {
-            Some(b"/") => views.push(text_path(path, View::Process, false)),
-            Some(root) => {
-                let seen = path.strip_prefix(root).filter(|seen| seen.starts_with(b"/"));
-                views.extend(seen.map(|seen| text_path(seen, View::Process, false)));
-                views.push(text_path(path, View::Host, false));
-            }
-            None => views.push(text_path(path, View::Host, false)),
-        }
-    }
-    views
 }
 
 fn boot_ns() -> u64 {

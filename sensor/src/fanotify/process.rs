@@ -1,4 +1,5 @@
-//! Who did it: what procfs still says of the process when its notification is read.
+//! Who did it: what procfs still says of the process when its notification is read, and what is remembered of one that
+//! is gone.
 
 use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -6,6 +7,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::decode::RawEvent;
 use crate::enrich;
 use crate::event::{Ancestor, Executable, Process};
 use crate::host::{Host, ProcessStat};
@@ -14,6 +16,20 @@ use crate::host::{Host, ProcessStat};
 const MAX_ARGUMENTS: usize = 4096;
 /// Parents that are named, as many as the hooks name.
 const MAX_ANCESTORS: usize = 8;
+
+/// What is remembered of a process, by its number.
+pub type Recall = Box<dyn Fn(u32) -> Option<RawEvent>>;
+
+/// The descriptor that came with a notification.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pidfd<'d> {
+    /// Of the process.
+    Open(&'d OwnedFd),
+    /// The process was gone already.
+    Gone,
+    /// The kernel gives none.
+    Unsupported,
+}
 
 /// A process and what is around it.
 #[derive(Debug, Clone)]
@@ -48,14 +64,58 @@ impl Who {
         Self { process, ancestors: Vec::new(), root: None }
     }
 
-    /// Asks procfs. With `pidfd` it is certain that the answers are about the process and not about a later one that was
-    /// given its number.
-    pub(super) fn ask(pid: u32, pidfd: Option<&OwnedFd>, host: &mut impl Host) -> Self {
-        let found = host.process(pid).map(|stat| Self::describe(pid, &stat, host));
-        match found {
-            Some(found) if pidfd.is_none_or(|pidfd| is_still(pidfd, pid)) => found,
-            _ => Self::unknown(pid),
+    /// Asks procfs, and `recall` about who is gone. With `pidfd` it is certain that procfs answers for the process and not
+    /// for a later one that was given its number.
+    pub(super) fn find(pid: u32, pidfd: Pidfd<'_>, recall: Option<&Recall>, host: &mut impl Host) -> Self {
+        let stat = if matches!(pidfd, Pidfd::Gone) { None } else { host.process(pid) };
+        let live = stat.as_ref().map(|stat| Self::describe(pid, stat, host)).filter(|_| match pidfd {
+            Pidfd::Open(pidfd) => is_still(pidfd, pid),
+            Pidfd::Gone | Pidfd::Unsupported => true,
+        });
+        let is_it =
+            |raw: &RawEvent| live.is_none() || stat.as_ref().is_some_and(|stat| stat.is(raw.fixed.start_ns));
+        let kept = recall.and_then(|recall| recall(pid)).filter(is_it);
+        match (live, recall.zip(kept)) {
+            // What has ended and was not waited for runs nothing any more.
+            (live, Some((recall, kept)))
+                if live.as_ref().is_none_or(|live| live.process.executable == Executable::Unknown) =>
+            {
+                Self::remembered(&kept, recall, host)
+            }
+            (Some(mut live), kept) => {
+                if let Some((_, RawEvent { fixed, .. })) = kept {
+                    live.process.start_boot_ns = fixed.start_ns;
+                    live.process.start = Some(host.wall_clock(fixed.start_ns));
+                    live.process.cgroup_id = fixed.cgroup;
+                }
+                live
+            }
+            (None, _) => Self::unknown(pid),
         }
+    }
+
+    fn remembered(raw: &RawEvent, recall: &Recall, host: &mut impl Host) -> Self {
+        let process = Process { tid: 0, ..enrich::process(raw, host) };
+        let ancestors = raw.ancestors.iter().map(|(kept, path)| {
+            let mut ancestor = enrich::ancestor(kept, path, raw.root.as_ref());
+            if ancestor.executable == Executable::Unknown {
+                // Its path is kept with itself.
+                ancestor.executable = match recall(kept.pid) {
+                    Some(own) if own.fixed.start_ns == kept.start_ns => {
+                        enrich::process(&own, host).executable
+                    }
+                    _ if host.process(kept.pid).is_some_and(|stat| stat.is(kept.start_ns)) => {
+                        host.executable(kept.pid)
+                    }
+                    _ => Executable::Unknown,
+                };
+            }
+            ancestor
+        });
+        let ancestors = ancestors.collect();
+        let root = raw.root.as_ref().map_or(&b"/"[..], |root| root.bytes.as_slice());
+        let root = (raw.fixed.mount_namespace == own_mount_namespace()).then(|| root.to_vec());
+        Self { process, ancestors, root }
     }
 
     fn describe(pid: u32, stat: &ProcessStat, host: &mut impl Host) -> Self {
@@ -73,8 +133,8 @@ impl Who {
         };
         let status = Status::parse(&file("status"));
         let mount_namespace = namespace("mnt");
-        let own = fs::metadata("/proc/self/ns/mnt").map_or(0, |namespace| namespace.ino() as u32);
-        let root = fs::read_link(directory.join("root")).ok().filter(|_| mount_namespace == own);
+        let root = fs::read_link(directory.join("root")).ok();
+        let root = root.filter(|_| mount_namespace == own_mount_namespace());
         let process = Process {
             pid,
             tid: 0,
@@ -96,6 +156,10 @@ impl Who {
         let root = root.map(|root| root.into_os_string().into_vec());
         Self { process, ancestors: ancestors(stat.ppid, host), root }
     }
+}
+
+fn own_mount_namespace() -> u32 {
+    fs::metadata("/proc/self/ns/mnt").map_or(0, |namespace| namespace.ino() as u32)
 }
 
 fn ancestors(mut pid: u32, host: &mut impl Host) -> Vec<Ancestor> {
@@ -166,14 +230,14 @@ mod tests {
         let pid = child.id();
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         let mut host = Procfs::new(Path::new("/"));
-        let who = Who::ask(pid, Some(&pidfd), &mut host);
+        let who = Who::find(pid, Pidfd::Open(&pidfd), None, &mut host);
         assert!(matches!(who.process.executable, Executable::File(_)), "{who:?}");
         assert_eq!(who.ancestors[0].pid, std::process::id());
         assert!(who.process.user.is_some() && who.root.is_some());
         child.kill().unwrap();
         child.wait().unwrap();
         // As if the number had been given to this process.
-        let who = Who::ask(std::process::id(), Some(&pidfd), &mut host);
+        let who = Who::find(std::process::id(), Pidfd::Open(&pidfd), None, &mut host);
         assert_eq!((who.process.executable, who.process.user), (Executable::Unknown, None));
     }
 

@@ -18,7 +18,7 @@ use crate::event::Action;
 use crate::memory;
 
 /// The programs, as sensor-ebpf builds them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
 
 /// A kind of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -178,7 +178,7 @@ pub fn hooked_functions() -> impl Iterator<Item = &'static str> {
     HOOKS.iter().map(|hook| hook.function)
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {

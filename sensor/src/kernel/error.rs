@@ -138,7 +138,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 /// Of a verifier's log the end, which has the reason; else the whole chain of causes in one line.
-fn describe(error: &ProgramError) -> String {
+pub(super) fn describe(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();

@@ -5,6 +5,7 @@ mod counters;
 mod diagnostics;
 mod error;
 pub mod offsets;
+mod processes;
 mod ring;
 mod self_test;
 
@@ -19,6 +20,7 @@ pub use self::counters::KernelCounters;
 pub use self::diagnostics::Diagnostics;
 pub use self::error::{KernelError, Step};
 pub use self::offsets::{KERNEL_BTF, OffsetError};
+pub use self::processes::{Processes, ProcessesError};
 pub use self::ring::Ring;
 use crate::event::Action;
 use crate::filter::Filters;

@@ -8,9 +8,10 @@ use tokio::io::unix::AsyncFd;
 use super::{PipelineError, kernel_options};
 use crate::check::Tried;
 use crate::config::{Attach, SensorOptions, Source};
+use crate::decode::decode_process;
 use crate::detect::Engine;
-use crate::fanotify::{Fanotify, FanotifyError};
-use crate::kernel::{self, Diagnostics, Kernel, KernelError, Ring};
+use crate::fanotify::{Fanotify, FanotifyError, Recall};
+use crate::kernel::{self, Diagnostics, Kernel, KernelError, Processes, Ring};
 use crate::metrics::{Counter, Metrics};
 use crate::prefix::Prefix;
 
@@ -40,11 +41,11 @@ pub(super) fn open(
 ) -> Result<(Watcher, Input), PipelineError> {
     match options.source {
         Source::Ebpf => Ok(open_hooks(options, engine)?),
-        Source::Fanotify => Ok(open_fanotify(engine)?),
+        Source::Fanotify => Ok(open_fanotify(options, engine)?),
         Source::Auto => match open_hooks(options, engine) {
             // Whoever names a way to attach, or a file, wants to know that it does not work.
             Err(error) if options.attach == Attach::Auto && !is_about_given_file(&error) => {
-                fall_back(error, engine, metrics)
+                fall_back(error, options, engine, metrics)
             }
             opened => Ok(opened?),
         },
@@ -57,10 +58,11 @@ fn is_about_given_file(error: &KernelError) -> bool {
 
 fn fall_back(
     hooks: KernelError,
+    options: &SensorOptions,
     engine: &Engine,
     metrics: &Metrics,
 ) -> Result<(Watcher, Input), PipelineError> {
-    match open_fanotify(engine) {
+    match open_fanotify(options, engine) {
         Ok(opened) => {
             metrics.increment(Counter::SourceFallback);
             tracing::warn!(
@@ -86,7 +88,7 @@ fn open_hooks(options: &SensorOptions, engine: &Engine) -> Result<(Watcher, Inpu
 pub fn try_sources(options: &SensorOptions, engine: &Engine) -> Tried {
     Tried {
         hooks: kernel::attempt(&kernel_options(options, &engine.filters())),
-        fanotify: Fanotify::open(prefixes(engine)).map(drop),
+        fanotify: Fanotify::open(prefixes(engine), None).map(drop),
     }
 }
 
@@ -106,8 +108,8 @@ fn prefixes(engine: &Engine) -> Vec<Prefix> {
     prefixes
 }
 
-fn open_fanotify(engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
-    let fanotify = Fanotify::open(prefixes(engine))?;
+fn open_fanotify(options: &SensorOptions, engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
+    let fanotify = Fanotify::open(prefixes(engine), recall(options))?;
     let register = |descriptor: OwnedFd, interest| {
         // SAFETY: the descriptor is owned, so it is open as long as it is registered.
         unsafe { AsyncFd::register_with_interest(descriptor, interest) }
@@ -117,6 +119,22 @@ fn open_fanotify(engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
     let notifications = register(notifications, Interest::READABLE)?;
     let mounts = register(fanotify.mounts().map_err(FanotifyError::Mounts)?, Interest::PRIORITY)?;
     Ok((Watcher::Fanotify(Box::new(fanotify)), Input::Directories { notifications, mounts }))
+}
+
+/// Has the kernel remember processes, if it takes the programs for it.
+fn recall(options: &SensorOptions) -> Option<Recall> {
+    match Processes::open(options.btf.as_deref()) {
+        Ok(processes) => Some(Box::new(move |pid| {
+            let record = processes.get(pid)?;
+            decode_process(&record).inspect_err(|error| tracing::error!("of process {pid}: {error}")).ok()
+        })),
+        Err(error) => {
+            tracing::warn!(
+                "processes that are gone when fanotify tells what they did will be unknown: {error}"
+            );
+            None
+        }
+    }
 }
 
 impl Watcher {

@@ -14,6 +14,7 @@ mod paths;
 mod processes;
 mod refused;
 mod rules;
+mod sources;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ fn scenarios() -> Vec<Scenario> {
         lifecycle::scenarios(),
         refused::scenarios(),
         rules::scenarios(),
+        sources::scenarios(),
     ]
     .into_iter()
     .flatten()

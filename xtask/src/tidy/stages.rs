@@ -29,7 +29,7 @@ const STAGES: [Stage; 8] = [
     },
     Stage {
         name: "fanotify",
-        may_use: &["enrich", "event", "host", "prefix"],
+        may_use: &["decode", "enrich", "event", "host", "prefix"],
         must_not_use: &["aya", "eql", "serde", "serde_json", IO[4], CLOCK[0], CLOCK[2]],
     },
     Stage { name: "ecs", may_use: &["event"], must_not_use: &["aya", IO[0], IO[1], IO[3], IO[4]] },
