@@ -6,6 +6,7 @@ mod basics;
 mod benign;
 mod check;
 mod expected;
+mod fuse;
 mod lifecycle;
 mod links;
 mod loss;
@@ -33,6 +34,7 @@ fn scenarios() -> Vec<Scenario> {
         links::scenarios(),
         loss::scenarios(),
         check::scenarios(),
+        fuse::scenarios(),
         lifecycle::scenarios(),
         refused::scenarios(),
         rules::scenarios(),

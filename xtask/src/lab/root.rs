@@ -11,7 +11,8 @@ use crate::command::{Step, output, program};
 
 const SUITE: &str = "bookworm";
 /// Beyond Debian's minimum: what scenarios use.
-const PACKAGES: [&str; 6] = ["btrfs-progs", "e2fsprogs", "kmod", "procps", "vim-tiny", "xfsprogs"];
+const PACKAGES: [&str; 7] =
+    ["btrfs-progs", "e2fsprogs", "fuse-overlayfs", "kmod", "procps", "vim-tiny", "xfsprogs"];
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 const SIZE: &str = "640M";
 
