@@ -37,10 +37,7 @@ impl Cause {
     pub(super) fn of(error: &KernelError, facts: &Facts) -> Self {
         match error {
             KernelError::Silent { .. } if facts.tracer_off => Self::TracerOff,
-            KernelError::Silent { .. } => match &facts.btf {
-                Btf::Given(path) => Self::OtherBtf(path.display().to_string()),
-                Btf::Kernel => Self::Silent,
-            },
+            KernelError::Silent { .. } => Self::of_misfit(facts, Self::Silent),
             KernelError::SelfTest(_) => Self::NoTestFile,
             KernelError::NoKernelBtf(_) => Self::NoKernelBtf,
             KernelError::Load(_) | KernelError::Map { .. } => Self::of_maps(error.errno(), facts),
@@ -85,8 +82,17 @@ impl Cause {
             (AttachMode::Fentry, _, Some(ENOTSUPP | Errno::NOTSUP)) => Self::NoTrampolines,
             (_, Step::Attach, Some(Errno::BUSY)) => Self::Busy(function),
             (_, Step::Load, Some(Errno::NOMEM)) => Self::NoMemory,
-            (_, Step::Load, Some(_)) => Self::Verifier,
+            (_, Step::Load, Some(_)) => Self::of_misfit(facts, Self::Verifier),
             _ => Self::Unknown,
+        }
+    }
+
+    /// With offsets out of a file the file comes first: a verifier that knows types sees what is wrong with them, and
+    /// what does not see it reads elsewhere.
+    fn of_misfit(facts: &Facts, own: Self) -> Self {
+        match &facts.btf {
+            Btf::Given(path) => Self::OtherBtf(path.display().to_string()),
+            Btf::Kernel => own,
         }
     }
 
@@ -148,7 +154,7 @@ impl Cause {
                 format!("Something else has taken the entry of `{name}`, a live patch or another tracer.")
             }
             Self::OtherBtf(path) => {
-                format!("The programs did not recognise the test file. {path} may be the BTF of another kernel.")
+                format!("The programs do not fit this kernel. {path} may be the BTF of another one.")
             }
             Self::Silent => "The programs are in place and the kernel does not run them: something has switched them \
                  off."

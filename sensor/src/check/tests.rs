@@ -256,6 +256,13 @@ fn causes_of_refusals() {
         ("silent", cause(nothing, &silent(AttachMode::Kprobe))),
         ("no memory", cause(nothing, &maps_refused(12))),
         ("the verifier", cause(nothing, &fentry(Step::Load, 13))),
+        (
+            "another kernel's BTF",
+            cause(
+                |facts| facts.btf = Btf::Given("/boot/btf".into()),
+                &KernelError::NoMode(vec![fentry(Step::Load, 13), silent(AttachMode::Kprobe)]),
+            ),
+        ),
         ("no file", cause(nothing, &KernelError::SelfTest(Errno::ROFS.into()))),
         ("unknown", cause(nothing, &maps_refused(EINVAL))),
         (

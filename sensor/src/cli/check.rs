@@ -18,8 +18,8 @@ Examples:
   sudo ldsentry check --format json | jq -r '.findings[] | select(.status == \"missing\") | .remedy'
   sudo ldsentry check --btf 5.10.0-21-amd64.btf      # for a kernel without BTF of its own
 
-Loads and attaches the programs as `run` does, creates and renames a file of its own to see them report it, and lets go
-of them again.")]
+Does what `run` does to begin, creates and renames files of its own to see them reported, and lets go of everything. \
+docs/check.md has the form of the JSON.")]
 pub(super) struct CheckArgs {
     /// Configuration file [default: /etc/ldsentry/ldsentry.toml if it is there]
     #[arg(long, value_name = "FILE")]
