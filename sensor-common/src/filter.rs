@@ -19,8 +19,18 @@ pub const COMPARED: u32 = 8;
 pub const CREATION: u32 = 0;
 /// A file gets another path.
 pub const RENAME: u32 = 1;
-/// How many actions there are.
-pub const ACTIONS: u32 = 2;
+/// Whatever is done: all filters together.
+pub const ANY: u32 = 2;
+/// How many filters there are in a generation: one for each action, and [`ANY`].
+pub const ACTIONS: u32 = 3;
+
+/// Of the numbers that say which file systems are mounted below a directory that is looked for: a bit for each device, see
+/// [`device_bit`]. Written by the daemon; a mount that could change it sets all.
+pub const MOUNTED: u32 = 0;
+/// Of the same: how many such mounts there were.
+pub const MOUNTS: u32 = 1;
+/// How many of these numbers there are.
+pub const MOUNT_NUMBERS: u32 = 2;
 
 /// What is read first: which names are worth a look. One for each action, and all of that twice: those of even
 /// generations, then those of odd ones. The generation in force decides which are read, so that one store changes all.
@@ -164,6 +174,12 @@ pub fn directory_passes(filter: &impl Filter, directory: &impl Name) -> bool {
 fn knows(filter: &impl Filter, name: &impl Name, role: u16) -> bool {
     let length = name.length();
     filter.knows(keep(fold(name.first()), length), length, role)
+}
+
+/// The bit that stands for a device number, as the kernel encodes it. Several share one.
+#[inline(always)]
+pub const fn device_bit(device: u32) -> u64 {
+    1 << ((device ^ (device >> 20)) & 63)
 }
 
 /// The bit that stands for a length: the last one stands for all from 63 on.

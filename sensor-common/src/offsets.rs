@@ -97,6 +97,8 @@ offsets! {
     mm_arg_end: "mm_struct" "arg_end",
     file_mount: "file" "f_path.mnt",
     file_dentry: "file" "f_path.dentry",
+    path_mount: "path" "mnt",
+    path_dentry: "path" "dentry",
     fs_root_mount: "fs_struct" "root.mnt",
     fs_root_dentry: "fs_struct" "root.dentry",
     nsproxy_mount_namespace: "nsproxy" "mnt_ns",

@@ -23,6 +23,8 @@ pub const KIND_LINK: u8 = 5;
 pub const KIND_SYMLINK: u8 = 6;
 /// A node that is no regular file is about to be made: an [`Event`].
 pub const KIND_MKNOD: u8 = 7;
+/// Something was mounted that can change which file systems are below a directory that is looked for: a [`Header`] alone.
+pub const KIND_MOUNTS: u8 = 9;
 
 /// A process runs a program, or a new one goes on with its parent's: an [`Event`] of which only the part about the process
 /// is filled in. It is kept in a map, where the first [`PROCESS`] bytes of it have room.

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use sensor_common::filter::{self, COMPARED, Directory, Filter, Key, Lengths, Name, slot};
 
 use crate::kernel::{Dentry, Mount, SuperBlock};
-use crate::maps::{GENERATION, LENGTHS, NAMES};
+use crate::maps::{GENERATION, LENGTHS, MOUNTS, NAMES};
 use crate::mounts::Mounts;
 use crate::read::{Probed, Read, probe};
 
@@ -17,9 +17,30 @@ const MAX_MOUNTS: u32 = 128;
 #[inline(always)]
 pub fn passes<R: Read>(action: u32, length: u32, text: impl Fn() -> *const u8, parent: Dentry) -> bool {
     let Some(filter) = InForce::of(action) else { return true };
-    filter::passes(&filter, &Text { length, text }, Above::<R>(parent, PhantomData))
-        || (filter.lengths.directory != 0
-            && any_mount_passes(filter.generation, action, parent.super_block::<Probed>().0 as u64) != 0)
+    if filter::passes(&filter, &Text { length, text }, Above::<R>(parent, PhantomData)) {
+        return true;
+    }
+    if filter.lengths.directory == 0 {
+        return false;
+    }
+    // Read anew for the global function, which takes no pointer whose type the verifier knows.
+    is_mounted_below(parent.super_block::<R>().device::<R>())
+        && any_mount_passes(filter.generation, action, parent.super_block::<Probed>().0 as u64) != 0
+}
+
+/// Whether a file system could be mounted below a directory that is looked for.
+#[inline(always)]
+fn is_mounted_below(device: u32) -> bool {
+    MOUNTS.get(filter::MOUNTED).is_none_or(|bits| bits & filter::device_bit(device) != 0)
+}
+
+/// Whether what is mounted here comes to be below a directory that is looked for.
+#[inline(always)]
+pub fn mount_point_passes(mount: Mount, dentry: Dentry) -> bool {
+    let Some(filter) = InForce::of(filter::ANY) else { return true };
+    filter.lengths.directory != 0
+        && (is_mounted_below(dentry.super_block::<Probed>().device::<Probed>())
+            || above_passes(filter.generation, filter::ANY, mount.0 as u64, dentry.0 as u64) != 0)
 }
 
 /// Whether a rename is looked at also for its old name.
@@ -35,25 +56,29 @@ extern "C" fn any_mount_passes(generation: u32, action: u32, sb: u64) -> u64 {
     let mut mounts = Mounts::of(SuperBlock(sb as *const u8));
     for _ in 0..MAX_MOUNTS {
         let Some(mount) = mounts.next() else { return 0 };
-        if mount_passes(generation, action, mount.0 as u64) != 0 {
+        let above = mount.parent::<Probed>();
+        let mountpoint = mount.mountpoint::<Probed>();
+        if above != mount && above_passes(generation, action, above.0 as u64, mountpoint.0 as u64) != 0 {
             return 1;
         }
     }
     1
 }
 
-/// Not 0 if a directory is looked for that is above a mount. A global function: see `path::walk`.
+/// Not 0 if a directory is looked for that is this one in a mount, or above it. A global function: see `path::walk`.
 ///
 /// It goes up to the root of the file system that holds the mount point, also where a part of that is mounted: a name
 /// too many is better than one too few.
 #[unsafe(no_mangle)]
-extern "C" fn mount_passes(generation: u32, action: u32, mount: u64) -> u64 {
+extern "C" fn above_passes(generation: u32, action: u32, mount: u64, dentry: u64) -> u64 {
     let Some(filter) = InForce::at(generation, action) else { return 1 };
     let mut mount = Mount(mount as *const u8);
-    let mut directory = Above::<Probed>(Dentry(core::ptr::null()), PhantomData);
+    let mut directory = Above::<Probed>(Dentry(dentry as *const u8), PhantomData);
     for _ in 0..filter::MAX_DEPTH {
-        let within = if directory.0.is_null() { None } else { directory.parent() };
-        directory = if let Some(parent) = within {
+        if filter::directory_passes(&filter, &directory) {
+            return 1;
+        }
+        directory = if let Some(parent) = directory.parent() {
             parent
         } else {
             let above = mount.parent::<Probed>();
@@ -64,9 +89,6 @@ extern "C" fn mount_passes(generation: u32, action: u32, mount: u64) -> u64 {
             mount = above;
             Above(mountpoint, PhantomData)
         };
-        if filter::directory_passes(&filter, &directory) {
-            return 1;
-        }
     }
     1
 }

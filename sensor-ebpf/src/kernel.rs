@@ -147,6 +147,11 @@ structures! {
     VfsMount {
         root: Dentry = vfsmount_root,
     }
+    /// A directory entry and the mount that it is reached through.
+    Path {
+        vfsmount: VfsMount = path_mount,
+        dentry: Dentry = path_dentry,
+    }
     /// Root and working directory of a process.
     Fs {
         root_mount: VfsMount = fs_root_mount,

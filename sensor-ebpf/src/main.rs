@@ -16,6 +16,7 @@ mod filter;
 mod kernel;
 mod link;
 mod maps;
+mod mount;
 mod mounts;
 mod path;
 mod pending;

@@ -27,6 +27,14 @@ pub static LENGTHS: Array<filter::Lengths> = Array::with_max_entries(2 * filter:
 #[map]
 pub static NAMES: HashMap<filter::Key, u32> = HashMap::with_max_entries(1 << 17, 1);
 
+/// `sensor_common::filter::MOUNTED` and its kin.
+#[map]
+pub static MOUNTS: Array<u64> = Array::with_max_entries(filter::MOUNT_NUMBERS, 0);
+
+/// Threads that are mounting something.
+#[map]
+pub static MOUNTING: HashMap<u64, u8> = HashMap::with_max_entries(1024, 0);
+
 /// Where records are put together: one for each program that can preempt another on the same CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);

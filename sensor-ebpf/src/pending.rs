@@ -131,10 +131,19 @@ impl Gauge {
 
     #[inline(always)]
     fn add(&self, value: i64) {
-        let number = self.0.get();
-        // SAFETY: a valid address of eight bytes, and the instruction changes nothing else.
-        unsafe {
-            core::arch::asm!("lock *(u64 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) value);
-        }
+        // SAFETY: a valid address of eight bytes.
+        unsafe { add(self.0.get(), value) };
+    }
+}
+
+/// Adds in one step.
+///
+/// # Safety
+/// The address must be a valid one of eight bytes.
+#[inline(always)]
+pub unsafe fn add(number: *mut i64, value: i64) {
+    // SAFETY: the caller's, and the instruction changes nothing else.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) value);
     }
 }

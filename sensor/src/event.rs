@@ -101,7 +101,7 @@ pub struct File {
 }
 
 /// A device number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[expect(missing_docs, reason = "the two halves of a dev_t")]
 pub struct Device {
     pub major: u32,

@@ -126,6 +126,7 @@ impl Filters {
         for (action, filter) in &self.0 {
             lengths[number(*action) as usize].1 = filter.lengths();
         }
+        lengths[filter::ANY as usize].1 = self.union().lengths();
         lengths
     }
 
@@ -134,7 +135,8 @@ impl Filters {
         let mut names = HashMap::new();
         for (action, filter) in &self.0 {
             for (name, role) in filter.names() {
-                *names.entry(key(name, role, generation)).or_default() |= 1 << number(*action);
+                *names.entry(key(name, role, generation)).or_default() |=
+                    1 << number(*action) | 1 << filter::ANY;
             }
         }
         names

@@ -19,6 +19,7 @@ pub mod load;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod mountinfo;
 pub mod notify;
 pub mod outcome;
 pub mod pipeline;

@@ -34,6 +34,9 @@ use crate::sink::{self, Outputs, OutputsError, Record};
 /// How long outputs may take to deliver what is left when the daemon ends.
 const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
 
+/// How long it must have been quiet before mounts are looked at: that reads the mounts of every namespace.
+const MOUNTS_SETTLE: Duration = Duration::from_secs(5);
+
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -117,6 +120,7 @@ pub async fn run(
         lost_before: 0,
         for_people: sink::is_for_people(settings.output.stdout.format),
         memory: Memory::default(),
+        mounts_due: Some(Duration::ZERO),
         log,
     };
     let result = pipeline.watch(input).await;
@@ -140,6 +144,8 @@ struct Pipeline<'l> {
     /// Standard output is read by a person.
     for_people: bool,
     memory: Memory,
+    /// When to look which file systems are mounted below directories that rules look for.
+    mounts_due: Option<Duration>,
     log: &'l Log,
 }
 
@@ -162,7 +168,8 @@ impl Pipeline<'_> {
         notify::status(&line);
         loop {
             self.take_all(&mut input)?;
-            let deadline = self.outcomes.deadline().into_iter().chain(self.memory.deadline()).min();
+            let deadlines = [self.outcomes.deadline(), self.memory.deadline(), self.mounts_due];
+            let deadline = deadlines.into_iter().flatten().min();
             let deadline = deadline.map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
             tokio::select! {
                 wakeup = input.wait() => match (wakeup?, &mut self.watcher) {
@@ -196,6 +203,10 @@ impl Pipeline<'_> {
         self.raise();
         // Once for all that came together: it waits for the disk.
         self.outputs.flush();
+        if self.mounts_due.is_some_and(|due| due <= now) {
+            let done = self.watcher.look_at_mounts()?;
+            self.mounts_due = (!done).then_some(now + MOUNTS_SETTLE);
+        }
         self.memory.used(records, now);
         if self.memory.expire(now, || self.outputs.is_idle()) {
             memory::give_back();
@@ -239,6 +250,7 @@ impl Pipeline<'_> {
                 self.outcomes.begin(&raw.fixed, events, now, (self.lost_before, lost), &mut self.settled);
             }
             Ok(RawRecord::Made(made)) => self.outcomes.made(&made, &mut self.settled),
+            Ok(RawRecord::Mounts) => self.mounts_due = Some(self.start.elapsed() + MOUNTS_SETTLE),
             Ok(RawRecord::Ended(ended)) => self.outcomes.ended(&ended, &mut self.settled),
             Err(error) => {
                 self.metrics.increment(Counter::LostDecode);

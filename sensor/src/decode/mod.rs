@@ -2,9 +2,10 @@
 
 use sensor_common::record::{
     ABI, Ancestor, Ended, Event as EventRecord, Header, KIND_CREATE, KIND_ENDED, KIND_LINK, KIND_MADE,
-    KIND_MKNOD, KIND_PROCESS, KIND_RENAME, KIND_SYMLINK, Made, SECTION_ANCESTOR, SECTION_ARGUMENTS,
-    SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH,
-    SECTION_ROOT, SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS,
+    KIND_MKNOD, KIND_MOUNTS, KIND_PROCESS, KIND_RENAME, KIND_SYMLINK, Made, SECTION_ANCESTOR,
+    SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED,
+    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER,
+    VIEW_PROCESS,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -19,6 +20,8 @@ pub enum RawRecord {
     Made(Made),
     /// An operation ended.
     Ended(Ended),
+    /// Something was mounted where it can concern the filter.
+    Mounts,
 }
 
 /// An event as the kernel tells it.
@@ -137,6 +140,7 @@ pub fn decode(bytes: &[u8]) -> Result<RawRecord, DecodeError> {
             Ok(RawRecord::Event(Box::new(decode_event(bytes)?)))
         }
         KIND_MADE => Ok(RawRecord::Made(read(bytes, "fixed part")?.0)),
+        KIND_MOUNTS => Ok(RawRecord::Mounts),
         KIND_ENDED => Ok(RawRecord::Ended(read(bytes, "fixed part")?.0)),
         kind => Err(DecodeError::Kind { kind }),
     }

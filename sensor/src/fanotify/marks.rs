@@ -12,9 +12,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::mounts::{Mount, Mounts};
+use super::mounts::Mounts;
 use super::system;
 use crate::event::Device;
+use crate::mountinfo::Mount;
 use crate::prefix::Prefix;
 
 /// More directories are not marked: each costs the kernel about a kilobyte.

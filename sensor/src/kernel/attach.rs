@@ -1,5 +1,6 @@
 //! Attaching: fentry where the kernel has it, else kprobes, and whichever it is must be seen to work.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -99,14 +100,22 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
     let mut ring = Ring::take(&mut ebpf)?;
     attach(&mut ebpf, mode, &options.actions)?;
     let diagnostics = Diagnostics::open(&mut ebpf)?;
-    let mut kernel = Kernel { ebpf, diagnostics, mode, generation: 0, names: [Vec::new(), Vec::new()] };
+    let mut kernel = Kernel {
+        ebpf,
+        diagnostics,
+        mode,
+        generation: 0,
+        names: [Vec::new(), Vec::new()],
+        directories: BTreeSet::new(),
+    };
     self_test::run(&mut kernel, &mut ring, &options.actions)?;
     Ok((kernel, ring))
 }
 
 /// A program that an action needs.
 struct Hook {
-    action: Action,
+    /// None: any.
+    action: Option<Action>,
     /// Its name with fentry and fexit; with kprobes, [`Hook::kprobe`] is its name.
     program: &'static str,
     function: &'static str,
@@ -115,17 +124,20 @@ struct Hook {
 
 /// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
 #[rustfmt::skip]
-const HOOKS: [Hook; 10] = [
-    Hook { action: Action::Rename, program: "renamed", function: "vfs_rename", at_end: true },
-    Hook { action: Action::Creation, program: "linked", function: "vfs_link", at_end: true },
-    Hook { action: Action::Creation, program: "symlinked", function: "vfs_symlink", at_end: true },
-    Hook { action: Action::Creation, program: "mknoded", function: "vfs_mknod", at_end: true },
-    Hook { action: Action::Creation, program: "inode_made", function: "security_inode_init_security", at_end: false },
-    Hook { action: Action::Rename, program: "inode_rename", function: "security_inode_rename", at_end: false },
-    Hook { action: Action::Creation, program: "inode_link", function: "security_inode_link", at_end: false },
-    Hook { action: Action::Creation, program: "inode_symlink", function: "security_inode_symlink", at_end: false },
-    Hook { action: Action::Creation, program: "inode_mknod", function: "security_inode_mknod", at_end: false },
-    Hook { action: Action::Creation, program: "inode_create", function: "security_inode_create", at_end: false },
+const HOOKS: [Hook; 13] = [
+    Hook { action: None, program: "mounted", function: "path_mount", at_end: true },
+    Hook { action: None, program: "sb_mount", function: "security_sb_mount", at_end: false },
+    Hook { action: None, program: "move_mount", function: "security_move_mount", at_end: false },
+    Hook { action: Some(Action::Rename), program: "renamed", function: "vfs_rename", at_end: true },
+    Hook { action: Some(Action::Creation), program: "linked", function: "vfs_link", at_end: true },
+    Hook { action: Some(Action::Creation), program: "symlinked", function: "vfs_symlink", at_end: true },
+    Hook { action: Some(Action::Creation), program: "mknoded", function: "vfs_mknod", at_end: true },
+    Hook { action: Some(Action::Creation), program: "inode_made", function: "security_inode_init_security", at_end: false },
+    Hook { action: Some(Action::Rename), program: "inode_rename", function: "security_inode_rename", at_end: false },
+    Hook { action: Some(Action::Creation), program: "inode_link", function: "security_inode_link", at_end: false },
+    Hook { action: Some(Action::Creation), program: "inode_symlink", function: "security_inode_symlink", at_end: false },
+    Hook { action: Some(Action::Creation), program: "inode_mknod", function: "security_inode_mknod", at_end: false },
+    Hook { action: Some(Action::Creation), program: "inode_create", function: "security_inode_create", at_end: false },
 ];
 
 impl Hook {
@@ -162,7 +174,7 @@ fn attach(ebpf: &mut Ebpf, mode: AttachMode, actions: &[Action]) -> Result<(), K
         // Functions are numbered in the kernel's own BTF: a file does not stand in for it.
         AttachMode::Fentry => Some(parse_btf(Path::new(KERNEL_BTF)).map_err(KernelError::NoKernelBtf)?),
     };
-    for hook in HOOKS.iter().filter(|hook| actions.contains(&hook.action)) {
+    for hook in HOOKS.iter().filter(|hook| hook.action.is_none_or(|action| actions.contains(&action))) {
         hook.attach(ebpf, btf.as_ref()).map_err(|error| KernelError::program(mode, hook.function, &error))?;
     }
     Ok(())

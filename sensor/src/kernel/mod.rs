@@ -4,16 +4,18 @@ mod attach;
 mod counters;
 mod diagnostics;
 mod error;
+mod mounts;
 pub mod offsets;
 mod processes;
 mod ring;
 mod self_test;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
-use sensor_common::filter::{Key, Lengths};
+use sensor_common::filter::{Key, Lengths, MOUNTED, MOUNTS};
 
 pub use self::attach::{AttachMode, Attempt, attempt, hooked_functions, open};
 pub use self::counters::KernelCounters;
@@ -48,6 +50,8 @@ pub struct Kernel {
     generation: u32,
     /// The names in the kernel of even generations, and of odd ones.
     names: [Vec<Key>; 2],
+    /// Directories that are looked for, in lower case.
+    directories: BTreeSet<Vec<u8>>,
 }
 
 impl Kernel {
@@ -81,11 +85,42 @@ impl Kernel {
         for (slot, value) in filters.lengths(generation) {
             lengths.set(slot, bytes(&value), 0).map_err(cannot_change)?;
         }
+        // Until it is known which file systems the new directories concern, it can be any.
+        self.set_mounted(u64::MAX)?;
         let mut in_force: Array<&mut MapData, u32> = self.map("GENERATION")?;
         in_force.set(0, generation, 0).map_err(cannot_change)?;
         self.names[spare] = new.into_keys().collect();
         self.generation = generation;
+        self.directories = filters.union().directories.iter().map(|name| name.to_ascii_lowercase()).collect();
         Ok(())
+    }
+
+    /// Finds out which file systems are mounted below a directory that is looked for. Nothing is missed as long as this is
+    /// not done, or gives `false`: something is being mounted, so it has to be done again.
+    pub fn look_at_mounts(&mut self) -> Result<bool, KernelError> {
+        let before = self.mount_changes()?;
+        let under_way: HashMap<&mut MapData, u64, u8> = self.map("MOUNTING")?;
+        if under_way.keys().next().is_some() {
+            return Ok(false);
+        }
+        let bits = mounts::bits_below(&self.directories);
+        self.set_mounted(bits)?;
+        // A mount counts itself first and then sets all bits: what was not there before comes after.
+        if self.mount_changes()? == before {
+            return Ok(true);
+        }
+        self.set_mounted(u64::MAX)?;
+        Ok(false)
+    }
+
+    fn mount_changes(&mut self) -> Result<u64, KernelError> {
+        let numbers: Array<&mut MapData, u64> = self.map("MOUNTS")?;
+        numbers.get(&MOUNTS, 0).map_err(cannot_change)
+    }
+
+    fn set_mounted(&mut self, bits: u64) -> Result<(), KernelError> {
+        let mut numbers: Array<&mut MapData, u64> = self.map("MOUNTS")?;
+        numbers.set(MOUNTED, bits, 0).map_err(cannot_change)
     }
 
     /// What the kernel side counted since the programs were loaded.

@@ -146,6 +146,14 @@ impl Watcher {
         }
     }
 
+    /// Tells the filter about mounts. Whether that is done with.
+    pub(super) fn look_at_mounts(&mut self) -> Result<bool, KernelError> {
+        match self {
+            Self::Hooks(kernel) => kernel.look_at_mounts(),
+            Self::Fanotify(_) => Ok(true),
+        }
+    }
+
     /// What programs in the kernel say about themselves.
     pub(super) fn take_diagnostics(&mut self) -> Option<Diagnostics> {
         match self {

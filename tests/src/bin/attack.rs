@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 use rustix::fs::{AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, RenameFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 
 #[derive(Debug, Parser)]
 #[command(name = "attack")]
@@ -49,6 +50,8 @@ enum Action {
     Mknod { path: PathBuf },
     /// mknod of a named pipe
     Mkfifo { path: PathBuf },
+    /// fsopen, fsmount, `move_mount` of a tmpfs
+    MountTmpfs { on: PathBuf },
     /// Make directories of this name within each other, one descriptor at a time, and create a file in the last
     CreateDeep { top: PathBuf, directory: OsString, depth: usize, name: OsString },
     /// Create and unlink this many files named by number: counts the successes
@@ -113,6 +116,7 @@ fn perform(action: Action) -> io::Result<()> {
         Action::Symlink { target, path } => rustix::fs::symlink(&target, &path)?,
         Action::Mknod { path } => rustix::fs::mknodat(CWD, &path, FileType::RegularFile, mode, 0)?,
         Action::Mkfifo { path } => rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0)?,
+        Action::MountTmpfs { on } => mount_tmpfs(&on)?,
         Action::CreateDeep { top, directory, depth, name } => create_deep(&top, &directory, depth, &name)?,
         Action::Flood { directory, prefix, count } => flood(&directory, &prefix, count)?,
         Action::FromMemfd { .. }
@@ -173,6 +177,15 @@ fn execute_descriptor(program: &File, rest: &[OsString]) -> io::Result<()> {
     // end with a null pointer themselves; the descriptor is open.
     unsafe { libc::fexecve(program.as_raw_fd(), pointers.as_ptr(), environment.as_ptr()) };
     Err(io::Error::last_os_error())
+}
+
+fn mount_tmpfs(on: &Path) -> io::Result<()> {
+    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::empty();
+    let mount = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(mount.as_fd(), "", CWD, on, flags)?)
 }
 
 fn create_deep(top: &Path, directory: &OsStr, depth: usize, name: &OsStr) -> io::Result<()> {

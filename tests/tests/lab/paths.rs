@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use integration_tests::{Scenario, lookup};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::expected::{created, renamed, with};
 
@@ -67,6 +67,30 @@ fn roots() -> Vec<Scenario> {
         ),
         Scenario::new("root/mount_namespace", "unshare --mount attack create /etc/ld.so.preload")
             .alert(created(PRELOAD)),
+        // Its files' own directories have no name that is looked for: row 14.
+        Scenario::new(
+            "root/conf_d_of_its_own",
+            "unshare --mount sh -eu -c 'mount -t tmpfs none /etc/ld.so.conf.d; attack create /etc/ld.so.conf.d/x'",
+        )
+        .alert(created("/etc/ld.so.conf.d/x")),
+        Scenario::new(
+            "root/conf_d_of_its_own_by_the_new_interface",
+            "unshare --mount sh -eu -c 'attack mount-tmpfs /etc/ld.so.conf.d >/dev/null; \
+             attack create /etc/ld.so.conf.d/x'",
+        )
+        .alert(created("/etc/ld.so.conf.d/x")),
+        Scenario::new(
+            "root/conf_d_bound",
+            "mkdir other; unshare --mount sh -eu -c 'mount --bind other /etc/ld.so.conf.d; touch other/new; \
+             attack rename /etc/ld.so.conf.d/new /etc/ld.so.conf.d/x'",
+        )
+        .any_alerts()
+        .check(|outcome| {
+            let path = |alert: &Value| lookup(alert, "file.path").cloned();
+            let last = outcome.alerts.last().and_then(path);
+            ensure!(last == Some(json!("/etc/ld.so.conf.d/x")), "the last alert is for {last:?}");
+            Ok(())
+        }),
         Scenario::new(
             "root/etc_of_its_own",
             "unshare --mount sh -eu -c 'mount -t tmpfs none /etc; attack create /etc/ld.so.preload'",

@@ -16,7 +16,11 @@ const IO: [&str; 5] = ["std::fs", "std::net", "std::io", "std::process", "tokio"
 const CLOCK: [&str; 3] = ["SystemTime", "Instant", "Timestamp::now"];
 
 const STAGES: [Stage; 8] = [
-    Stage { name: "kernel", may_use: &["event", "filter", "memory", "metrics"], must_not_use: &["eql"] },
+    Stage {
+        name: "kernel",
+        may_use: &["event", "filter", "memory", "metrics", "mountinfo"],
+        must_not_use: &["eql"],
+    },
     Stage {
         name: "decode",
         may_use: &["event"],
@@ -29,7 +33,7 @@ const STAGES: [Stage; 8] = [
     },
     Stage {
         name: "fanotify",
-        may_use: &["decode", "enrich", "event", "host", "prefix"],
+        may_use: &["decode", "enrich", "event", "host", "mountinfo", "prefix"],
         must_not_use: &["aya", "eql", "serde", "serde_json", IO[4], CLOCK[0], CLOCK[2]],
     },
     Stage { name: "ecs", may_use: &["event"], must_not_use: &["aya", IO[0], IO[1], IO[3], IO[4]] },
