@@ -28,5 +28,6 @@ mod queue;
 pub mod replay;
 pub mod rule;
 pub mod sink;
+pub mod status;
 #[cfg(test)]
 mod testing;

@@ -1,5 +1,7 @@
 //! Tells the service manager how the daemon is doing, as `sd_notify(3)` describes it. Without one, it says nothing.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 /// The daemon watches the host.
@@ -18,6 +20,18 @@ pub fn stopping() {
     send(&NotifyState::Stopping);
 }
 
+/// The daemon works. Said more often than [`watchdog_interval`], if there is one.
+pub fn watchdog() {
+    if watchdog_interval().is_some() {
+        send(&NotifyState::Watchdog);
+    }
+}
+
+/// How often the service manager wants to hear that the daemon works, with time to spare.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 3)
+}
+
 fn send(state: &NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
         tracing::warn!("cannot notify the service manager: {error}; check NOTIFY_SOCKET");
@@ -26,10 +40,8 @@ fn send(state: &NotifyState<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixDatagram;
-    use std::time::Duration;
-
     use super::*;
+    use std::os::unix::net::UnixDatagram;
 
     /// What a daemon says in its life. The variable that leads to the service manager is the process's own.
     #[test]
@@ -37,6 +49,7 @@ mod tests {
     fn a_daemon() {
         ready();
         status("watching\nREADY=0");
+        watchdog();
         stopping();
     }
 
@@ -46,10 +59,13 @@ mod tests {
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-        let status =
-            crate::testing::rerun("notify::tests::a_daemon").env("NOTIFY_SOCKET", &path).status().unwrap();
+        let status = crate::testing::rerun("notify::tests::a_daemon")
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "3000000")
+            .status()
+            .unwrap();
         assert!(status.success());
-        for expected in ["READY=1\n", "STATUS=watching READY=0\n", "STOPPING=1\n"] {
+        for expected in ["READY=1\n", "STATUS=watching READY=0\n", "WATCHDOG=1\n", "STOPPING=1\n"] {
             let mut message = [0; 100];
             let length = socket.recv(&mut message).unwrap();
             assert_eq!(String::from_utf8_lossy(&message[..length]), expected);

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
 use crate::alert::{self, Alert, Suppressed};
-use crate::config::{Attach, SensorOptions, Settings};
+use crate::config::{Attach, MetricsOptions, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
 use crate::ecs::{self, Document};
@@ -30,6 +31,7 @@ use crate::metrics::{Counter, Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
 use crate::sink::{self, Outputs, OutputsError, Record};
+use crate::status::{BEAT, Health, ServerError, StatusServer};
 
 /// How long outputs may take to deliver what is left when the daemon ends.
 const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
@@ -55,6 +57,9 @@ pub enum PipelineError {
     /// Alerts would go nowhere.
     #[error(transparent)]
     Outputs(#[from] OutputsError),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Status(#[from] ServerError),
     /// All outputs have gone.
     #[error("the last output is gone, alerts would go nowhere: the daemon ends")]
     OutputsGone,
@@ -72,6 +77,7 @@ impl PipelineError {
             Self::Fanotify(_)
             | Self::Instance(_)
             | Self::Outputs(_)
+            | Self::Status(_)
             | Self::OutputsGone
             | Self::Signals(_) => None,
         }
@@ -105,7 +111,15 @@ pub async fn run(
     log: &Log,
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
+    let health = Health::default();
+    if let Some(MetricsOptions { listen }) = settings.metrics {
+        StatusServer::start(listen, &health, metrics)?;
+    }
     let outputs = Outputs::open(&settings.output, &settings.spool, metrics)?;
+    for rule in loaded.engine.rules() {
+        // Known at 0 before it counts: Prometheus sees no increase from nothing to 1.
+        metrics.alerts(&rule.id);
+    }
     let (watcher, input) = source::open(&settings.sensor, &loaded.engine, metrics)?;
     let mut pipeline = Pipeline {
         watcher,
@@ -121,6 +135,7 @@ pub async fn run(
         for_people: sink::is_for_people(settings.output.stdout.format),
         memory: Memory::default(),
         mounts_due: Some(Duration::ZERO),
+        health,
         log,
     };
     let result = pipeline.watch(input).await;
@@ -146,6 +161,7 @@ struct Pipeline<'l> {
     memory: Memory,
     /// When to look which file systems are mounted below directories that rules look for.
     mounts_due: Option<Duration>,
+    health: Health,
     log: &'l Log,
 }
 
@@ -166,6 +182,9 @@ impl Pipeline<'_> {
         tracing::info!("{line}");
         notify::ready();
         notify::status(&line);
+        self.health.set_watching(true);
+        let mut beat = tokio::time::interval(notify::watchdog_interval().map_or(BEAT, |most| BEAT.min(most)));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.take_all(&mut input)?;
             let deadlines = [self.outcomes.deadline(), self.memory.deadline(), self.mounts_due];
@@ -181,10 +200,12 @@ impl Pipeline<'_> {
                 _ = asked.recv() => self.report(),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = pass_on(&mut diagnostics) => {}
+                _ = beat.tick() => self.beat(),
                 () = sleep_until(deadline) => {}
             }
         }
         notify::stopping();
+        self.health.set_watching(false);
         self.take_all(&mut input)?;
         if let Some(diagnostics) = &mut diagnostics {
             diagnostics.flush();
@@ -320,9 +341,17 @@ impl Pipeline<'_> {
         self.report();
     }
 
+    /// Shows that the pipeline moves, and what the kernel counted.
+    fn beat(&self) {
+        self.health.beat();
+        self.watcher.count(&self.metrics);
+        notify::watchdog();
+    }
+
     /// Prints all counters.
     fn report(&self) {
-        self.watcher.report(&self.metrics);
+        self.watcher.count(&self.metrics);
+        self.watcher.report();
         let text = if self.for_people { self.metrics.to_text() } else { self.metrics.to_json() };
         self.log.print(&text);
     }

@@ -229,12 +229,19 @@ impl Sensor {
     }
 
     /// Ends it and gives what it said.
-    pub fn end(mut self, signal: Signal) -> Result<Ended> {
+    pub fn end(self, signal: Signal) -> Result<Ended> {
+        self.end_with_alerts(signal).map(|(_, ended)| ended)
+    }
+
+    /// Ends it and gives what it said, and the alerts that nobody has waited for.
+    pub fn end_with_alerts(mut self, signal: Signal) -> Result<(Vec<Value>, Ended)> {
         // One that has ended cannot be told to.
         kill_process(Pid::from_child(&self.child), signal).ok();
         let status = self.child.wait()?;
+        let mut alerts: Vec<_> = self.waiting.drain(..).collect();
+        alerts.extend(self.alerts.iter());
         let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
-        Ok(Ended { status, stderr })
+        Ok((alerts, Ended { status, stderr }))
     }
 }
 

@@ -199,3 +199,65 @@ fn alertmanager_shows_the_alert_with_labels_to_route_by() -> Result<()> {
     sensor.end(Signal::TERM)?;
     Ok(())
 }
+
+#[test]
+fn the_alerting_rules_are_valid_and_fire_when_they_should() -> Result<()> {
+    let servers = Servers::prepare()?;
+    let directory = xtask::command::workspace().join("deploy/prometheus");
+    for arguments in [["check", "rules", "ldsentry.rules.yml"], ["test", "rules", "ldsentry.test.yml"]] {
+        let said = servers.program("usr/bin/promtool").args(arguments).current_dir(&directory).output()?;
+        ensure!(said.status.success(), "{said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn prometheus_scrapes_the_counters() -> Result<()> {
+    let Some(tree) = tree()? else { return Ok(()) };
+    let servers = Servers::prepare()?;
+    let (sensor_port, port) = (free_port()?, free_port()?);
+    let config = tree.path().join("prometheus.yml");
+    fs::write(
+        &config,
+        format!(
+            "global: {{ scrape_interval: 100ms }}\n\
+             rule_files: [ '{}' ]\n\
+             scrape_configs: [ {{ job_name: ldsentry, static_configs: [ {{ targets: [ '127.0.0.1:{sensor_port}' ] }} ] }} ]\n",
+            xtask::command::workspace().join("deploy/prometheus/ldsentry.rules.yml").display()
+        ),
+    )?;
+    let mut command = servers.program("usr/bin/prometheus");
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.tsdb.path={}", tree.path().join("data").display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let ready = format!("http://127.0.0.1:{port}/-/ready");
+    let prometheus = Server::start(command, tree.path(), || ureq::get(&ready).call().is_ok())?;
+    let value_of = |query: &str| -> Result<Option<String>> {
+        let url = format!("http://127.0.0.1:{port}/api/v1/query");
+        let reply = ureq::get(url).query("query", query).call()?.body_mut().read_to_string()?;
+        let reply: Value = serde_json::from_str(&reply)?;
+        Ok(reply["data"]["result"][0]["value"][1].as_str().map(str::to_owned))
+    };
+
+    let output = format!("[metrics]\nlisten = '127.0.0.1:{sensor_port}'");
+    let mut sensor = sensor(tree.path(), &output)?;
+    let is = |query: &str, expected: &str| {
+        wait_for(&format!("{expected} for {query}"), || {
+            Ok((value_of(query)?.as_deref() == Some(expected)).then_some(()))
+        })
+        .with_context(|| prometheus.said())
+    };
+    is("up{job=\"ldsentry\"}", "1")?;
+    is("sum(ldsentry_events_lost_total)", "0")?;
+    // There at 0, so that the first alert is an increase.
+    is("sum(ldsentry_alerts_total)", "0")?;
+    let status = |path: &str| -> Result<u16> {
+        Ok(ureq::get(format!("http://127.0.0.1:{sensor_port}{path}")).call()?.status().as_u16())
+    };
+    assert_eq!((status("/healthz")?, status("/readyz")?), (200, 200));
+    attack(&mut sensor, tree.path())?;
+    is("sum(ldsentry_alerts_total)", "1")?;
+    is("ldsentry_output_alerts_total{output=\"stdout\", result=\"delivered\"}", "1")?;
+    sensor.end(Signal::TERM)?;
+    is("up{job=\"ldsentry\"}", "0")
+}

@@ -24,8 +24,8 @@ pub use network::{
     TlsOptions, WebhookBody, WebhookOptions,
 };
 pub use options::{
-    Attach, FileOptions, Format, Level, LogFormat, LogOptions, OutputOptions, RulesOptions, SensorOptions,
-    Source, StdoutOptions,
+    Attach, FileOptions, Format, Level, LogFormat, LogOptions, MetricsOptions, OutputOptions, RulesOptions,
+    SensorOptions, Source, StdoutOptions,
 };
 use options::{ExceptionOptions, Options};
 use reference::schema;
@@ -48,6 +48,9 @@ pub struct Settings {
     pub output: OutputOptions,
     /// What waits on disk for network outputs.
     pub spool: SpoolOptions,
+    /// Where it can be asked how it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsOptions>,
     /// What the daemon says about itself.
     pub log: LogOptions,
     /// What rules would alert on, but is known to be fine.
@@ -168,7 +171,7 @@ impl Settings {
     }
 
     fn resolve(options: Options, source: &Arc<SourceFile>) -> Result<Self, ConfigError> {
-        let Options { mut sensor, mut rules, exceptions, mut output, mut spool, log } = options;
+        let Options { mut sensor, mut rules, exceptions, mut output, mut spool, metrics, log } = options;
         let directory = source.path.parent().unwrap_or(Path::new(""));
         let absolute = |path: &mut PathBuf| *path = directory.join(&*path);
         sensor.btf.as_mut().map(absolute);
@@ -180,14 +183,14 @@ impl Settings {
             }
         }
         let exceptions = resolve_exceptions(exceptions, source)?;
-        Ok(Self { sensor, rules, output, spool, log, exceptions })
+        Ok(Self { sensor, rules, output, spool, metrics, log, exceptions })
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let Options { sensor, rules, exceptions: _, output, spool, log } = Options::default();
-        Self { sensor, rules, output, spool, log, exceptions: Vec::new() }
+        let Options { sensor, rules, exceptions: _, output, spool, metrics, log } = Options::default();
+        Self { sensor, rules, output, spool, metrics, log, exceptions: Vec::new() }
     }
 }
 

@@ -21,6 +21,9 @@ pub struct SpoolOptions {
     pub max_bytes: NonZeroU64,
     /// Age beyond which an alert is dropped, and counted.
     pub max_age: Span,
+    /// Longest time between two attempts of an output whose server does not take alerts; the first ones follow each other
+    /// sooner.
+    pub longest_retry: Span,
     /// File for alerts that a server refused for good, with its reason, one JSON document a line. At 64 MiB it is
     /// renamed to `PATH.1`.
     pub dead_letters: PathBuf,
@@ -32,6 +35,7 @@ impl Default for SpoolOptions {
             path: "/var/lib/ldsentry/spool.redb".into(),
             max_bytes: const { NonZeroU64::new(256 << 20).unwrap() },
             max_age: Span::from_secs(7 * 24 * 60 * 60),
+            longest_retry: Span::from_secs(60),
             dead_letters: "/var/lib/ldsentry/dead-letters.ndjson".into(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are what `ldsentry config schema` and docs/config.md say to users.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub(super) struct Options {
     pub(super) exceptions: Vec<ExceptionOptions>,
     pub(super) output: OutputOptions,
     pub(super) spool: SpoolOptions,
+    #[schemars(with = "MetricsOptions")]
+    pub(super) metrics: Option<MetricsOptions>,
     pub(super) log: LogOptions,
 }
 
@@ -231,6 +234,22 @@ fn private() -> FileMode {
 
 fn five() -> NonZeroU32 {
     const { NonZeroU32::new(5).unwrap() }
+}
+
+/// `/metrics` for Prometheus, `/healthz` and `/readyz`, over HTTP. On if the section is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsOptions {
+    /// Address and port. Whoever reaches it can read the metrics; other than loopback addresses are for networks in which
+    /// that is fine.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+}
+
+impl Default for MetricsOptions {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 9477).into() }
+    }
 }
 
 /// What the daemon says about itself, on standard error.

@@ -81,6 +81,8 @@ fn every_key_can_be_set() {
         path = "/var/lib/ldsentry/spool.redb"
         max_bytes = 1000000
         max_age = "24h"
+        [metrics]
+        listen = "[::1]:9000"
         [log]
         level = "debug"
         format = "json"

@@ -170,13 +170,29 @@ impl Watcher {
         }
     }
 
-    /// Puts what it counted into the metrics and says what was lost.
-    pub(super) fn report(&self, metrics: &Metrics) {
-        let losses = match self {
+    /// Puts what it counted into the metrics.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        match self {
             Self::Hooks(kernel) => {
                 let counters = kernel.counters();
                 metrics.counter(Counter::LostRingFull).set(counters.events_lost);
                 metrics.counter(Counter::LostProgramMiss).set(counters.misses);
+            }
+            Self::Fanotify(fanotify) => {
+                let counters = fanotify.counters();
+                metrics.counter(Counter::LostQueueOverflow).set(counters.overflows);
+                metrics.counter(Counter::LostDecode).set(counters.not_understood);
+                metrics.counter(Counter::Rescans).set(counters.rescans);
+                metrics.counter(Counter::DirectoriesNotWatched).set(counters.refused);
+            }
+        }
+    }
+
+    /// Says what was lost.
+    pub(super) fn report(&self) {
+        let losses = match self {
+            Self::Hooks(kernel) => {
+                let counters = kernel.counters();
                 vec![
                     (
                         counters.events_lost,
@@ -198,10 +214,6 @@ impl Watcher {
             }
             Self::Fanotify(fanotify) => {
                 let counters = fanotify.counters();
-                metrics.counter(Counter::LostQueueOverflow).set(counters.overflows);
-                metrics.counter(Counter::LostDecode).set(counters.not_understood);
-                metrics.counter(Counter::Rescans).set(counters.rescans);
-                metrics.counter(Counter::DirectoriesNotWatched).set(counters.refused);
                 vec![
                     (
                         counters.overflows,

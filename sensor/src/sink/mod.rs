@@ -148,8 +148,8 @@ pub struct Outputs {
 struct Network {
     spool: Arc<Spool>,
     workers: Vec<NetworkWorker>,
-    /// Id and document of what the spool gets at the next [`Outputs::flush`].
-    unspooled: Mutex<Vec<(String, String)>>,
+    /// What the spool gets at the next [`Outputs::flush`].
+    unspooled: Mutex<Vec<Arc<dyn Record>>>,
 }
 
 impl Outputs {
@@ -180,7 +180,8 @@ impl Outputs {
         if let Some(alertmanager) = &options.alertmanager {
             network.push(Box::new(Alertmanager::new(alertmanager)));
         }
-        let mut outputs = Self::start(Sinks { local, network }, spool, metrics, Tuning::default())?;
+        let tuning = Tuning { longest_retry: spool.longest_retry.get(), ..Tuning::default() };
+        let mut outputs = Self::start(Sinks { local, network }, spool, metrics, tuning)?;
         if let Some(file) = &options.suppressed {
             outputs.suppressed = Some(start_suppressed(FileSink::named("suppressed", file), metrics)?);
         }
@@ -231,15 +232,17 @@ impl Outputs {
         Ok(Self { workers, suppressed: None, working, network })
     }
 
-    /// Gives the alert to every output; to those of the network with the next [`Outputs::flush`]. Never blocks: an output
-    /// whose queue is full, or that is gone, drops it, which is counted and logged.
+    /// Gives the alert to every output; with network outputs, at the next [`Outputs::flush`]. Never blocks: an output whose
+    /// queue is full, or that is gone, drops it, which is counted and logged.
     pub fn send(&self, alert: &Arc<dyn Record>) {
-        for worker in &self.workers {
-            worker.send(Arc::clone(alert));
+        match &self.network {
+            Some(network) => network.unspooled().push(Arc::clone(alert)),
+            None => self.send_locally(alert),
         }
-        if let Some(network) = &self.network {
-            network.unspooled().push((alert.id().to_owned(), alert.to_line()));
-        }
+    }
+
+    fn send_locally(&self, alert: &Arc<dyn Record>) {
+        self.workers.iter().for_each(|worker| worker.send(Arc::clone(alert)));
     }
 
     /// Gives what raised no alert to the output that is for this. Nothing is made where there is none.
@@ -249,12 +252,15 @@ impl Outputs {
         }
     }
 
-    /// Brings what was sent to the disk, for network outputs to deliver: what is there then outlives this process.
+    /// Brings what was sent to the disk, for network outputs to deliver, and only then to the others: what any output has
+    /// shown, those of the network will deliver, even if this process is killed.
     pub fn flush(&self) {
-        if let Some(network) = &self.network {
-            let alerts = std::mem::take(&mut *network.unspooled());
-            if !alerts.is_empty() {
-                network.spool.append(alerts);
+        let Some(network) = &self.network else { return };
+        let alerts = std::mem::take(&mut *network.unspooled());
+        if !alerts.is_empty() {
+            network.spool.append(alerts.iter().map(|alert| (alert.id().to_owned(), alert.to_line())));
+            for alert in &alerts {
+                self.send_locally(alert);
             }
         }
     }
@@ -338,7 +344,7 @@ impl Network {
         Ok(Self { spool, workers, unspooled: Mutex::default() })
     }
 
-    fn unspooled(&self) -> std::sync::MutexGuard<'_, Vec<(String, String)>> {
+    fn unspooled(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Record>>> {
         self.unspooled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

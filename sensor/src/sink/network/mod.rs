@@ -6,6 +6,7 @@ mod dead_letters;
 mod elasticsearch;
 mod http;
 mod secret;
+mod signals;
 mod syslog;
 mod tls;
 mod webhook;

@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::dead_letters::DeadLetters;
+use super::signals::Signals;
 use super::{NetworkSink, Outcome};
 use crate::metrics::NetworkCounters;
-use crate::sink::spool::{Batch, Next, Spool, Spooled};
+use crate::sink::spool::{Next, Spool, Spooled};
 use crate::sink::throttle::Throttle;
 use crate::sink::worker::{LOG_INTERVAL, Tuning};
 
@@ -32,7 +33,8 @@ impl NetworkWorker {
         let name = sink.name();
         let (running_sender, running) = mpsc::channel();
         let backoff = Backoff::new(tuning.retry, tuning.longest_retry);
-        let mut delivery = Delivery { sink, spool, dead_letters, counters, backoff, trouble: None };
+        let signals = Signals::from_bytes(&spool.memory(name));
+        let mut delivery = Delivery { sink, spool, dead_letters, counters, backoff, signals, trouble: None };
         thread::Builder::new().name(format!("output-{name}")).spawn(move || {
             delivery.run();
             drop(running_sender);
@@ -62,23 +64,48 @@ struct Delivery {
     dead_letters: Arc<DeadLetters>,
     counters: NetworkCounters,
     backoff: Backoff,
+    signals: Signals,
     trouble: Option<Throttle>,
 }
 
 impl Delivery {
     fn run(&mut self) {
         let name = self.sink.name();
-        while let Next::Batch(batch) = self.spool.next(name, self.sink.limits(), None) {
-            if !self.deliver(&batch) {
-                return;
+        loop {
+            match self.spool.next(name, self.sink.limits(), self.due()) {
+                Next::Batch(batch) => {
+                    let sent = self.signals.admit(&batch.alerts);
+                    let summaries = sent.iter().filter(|alert| alert.is_summary).count();
+                    if !self.deliver(sent.clone()) {
+                        return;
+                    }
+                    let held = batch.alerts.len() - (sent.len() - summaries);
+                    self.counters.summarized.add(held as u64);
+                    self.spool.advance(name, &batch, self.signals.to_bytes());
+                }
+                Next::Due => {
+                    let summaries = self.signals.expire(self.spool.now());
+                    if !self.deliver(summaries) {
+                        return;
+                    }
+                    self.spool.remember(name, self.signals.to_bytes());
+                }
+                Next::Closed => return,
             }
-            self.spool.advance(name, &batch, Vec::new());
         }
     }
 
-    /// Delivers a batch, however often that has to be tried. Whether it is done with; else the daemon ends.
-    fn deliver(&mut self, batch: &Batch) -> bool {
-        let mut left = batch.alerts.clone();
+    /// When the next summary is due.
+    fn due(&self) -> Option<Instant> {
+        let wait = self.signals.due()?.saturating_sub(self.spool.now());
+        Some(Instant::now() + Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+    }
+
+    /// Delivers alerts, however often that has to be tried. Whether they are done with; else the daemon ends.
+    fn deliver(&mut self, mut left: Vec<Arc<Spooled>>) -> bool {
+        if left.is_empty() {
+            return true;
+        }
         let mut last_attempt = false;
         loop {
             let before = left.len();
@@ -117,6 +144,7 @@ impl Delivery {
         let (mut left, mut why) = (Vec::new(), None);
         for (alert, outcome) in alerts.iter().zip(outcomes) {
             match outcome {
+                Outcome::Delivered if alert.is_summary => self.counters.summaries.increment(),
                 Outcome::Delivered => self.counters.output.delivered.increment(),
                 Outcome::Rejected(reason) => self.bury(alert, &reason),
                 Outcome::Later(reason) => {

@@ -27,6 +27,8 @@ pub(super) struct Spooled {
     pub(super) id: String,
     /// The document as one line of JSON.
     pub(super) line: String,
+    /// It tells of alerts that were not sent, and is none itself.
+    pub(super) is_summary: bool,
 }
 
 /// What an alert takes, records of the file around it included.
@@ -99,7 +101,7 @@ impl Spool {
         let mut state = self.lock();
         let time = state.clock.now();
         for (id, line) in alerts {
-            state.push(Spooled { time, id, line });
+            state.push(Spooled { time, id, line, is_summary: false });
         }
         state.make_room();
         state.save();
@@ -141,6 +143,25 @@ impl Spool {
         state.unsaved_progress = true;
         state.forget_delivered();
         state.save();
+    }
+
+    /// `output` has to know `memory` when it goes on, even after a restart.
+    pub(super) fn remember(&self, output: &str, memory: Vec<u8>) {
+        let mut state = self.lock();
+        let Some(progress) = state.outputs.get_mut(output) else { return };
+        progress.memory = memory;
+        state.unsaved_progress = true;
+        state.save();
+    }
+
+    /// What `output` wanted to know.
+    pub(super) fn memory(&self, output: &str) -> Vec<u8> {
+        self.lock().outputs.get(output).map(|progress| progress.memory.clone()).unwrap_or_default()
+    }
+
+    /// The time now, as alerts have it.
+    pub(super) fn now(&self) -> i64 {
+        self.lock().clock.now()
     }
 
     /// How many alerts wait for `output`.

@@ -169,7 +169,8 @@ impl Store {
             if size > bytes && !found.is_empty() {
                 break;
             }
-            found.push((sequence.value(), Spooled { time, id: id.to_owned(), line: line.to_owned() }));
+            let (id, line) = (id.to_owned(), line.to_owned());
+            found.push((sequence.value(), Spooled { time, id, line, is_summary: false }));
         }
         Ok(found)
     }

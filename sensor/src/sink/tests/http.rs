@@ -214,7 +214,12 @@ fn an_alertmanager_gets_labels_and_annotations_of_its_kind() {
         "kibana.alert.severity": "medium",
         "kibana.alert.reason": "file event created medium alert",
     });
-    let alert = Arc::new(spool::Spooled { time: 0, id: "17".to_owned(), line: document.to_string() });
+    let alert = Arc::new(spool::Spooled {
+        time: 0,
+        id: "17".to_owned(),
+        line: document.to_string(),
+        is_summary: false,
+    });
     let before = jiff::Timestamp::now();
     alertmanager(&[&server], "firing = '2h'\nlabels = { team = 'security' }").deliver(&[alert]).unwrap();
     assert_eq!(server.requests()[0].path, "/api/v2/alerts");

@@ -50,7 +50,7 @@ fn large_alert(number: usize, padding: usize) -> Arc<dyn Record> {
 
 /// As the spool hands it out.
 fn spooled(alert: &Arc<dyn Record>) -> Arc<spool::Spooled> {
-    Arc::new(spool::Spooled { time: 0, id: alert.id().to_owned(), line: alert.to_line() })
+    Arc::new(spool::Spooled { time: 0, id: alert.id().to_owned(), line: alert.to_line(), is_summary: false })
 }
 
 /// The id in a line of NDJSON, which must be valid.

@@ -79,3 +79,45 @@ fn a_full_disk_does_not_keep_alerts_from_the_network() {
     assert!(metrics.spool_errors().get() > 0);
     assert_eq!(metrics.output("elasticsearch").delivered.get(), 10);
 }
+
+/// An alert of a rule that lets three through.
+#[derive(Debug)]
+struct RuleAlert(String);
+
+impl Record for RuleAlert {
+    fn id(&self) -> &str {
+        &self.0
+    }
+
+    fn to_line(&self) -> String {
+        serde_json::json!({
+            "process": {"executable": "/bin/decoy"},
+            "file": {"path": "/etc/ld.so.preload"},
+            "kibana.alert.rule.rule_id": "r",
+            "kibana.alert.rule.max_signals": 3,
+            "kibana.alert.rule.interval": "1s",
+        })
+        .to_string()
+    }
+
+    fn to_pretty(&self, _color: bool) -> String {
+        self.to_line()
+    }
+}
+
+#[test]
+fn beyond_max_signals_the_network_gets_a_summary_and_the_file_everything() {
+    let (server, metrics, file) = (Server::start(), Metrics::default(), FileRig::new());
+    let outputs = start(Sinks { local: vec![file.sink()], network: vec![sink_for(&server)] }, &metrics);
+    for number in 0..10 {
+        let alert: Arc<dyn Record> = Arc::new(RuleAlert(number.to_string()));
+        outputs.send(&alert);
+    }
+    let counters = metrics.network_output("elasticsearch");
+    wait_for(&1, || counters.summaries.get());
+    assert_eq!((counters.output.delivered.get(), counters.summarized.get()), (3, 7));
+    let summary = server.state().created.last().unwrap().clone();
+    assert_eq!(server.state().documents[&summary].1["kibana.alert.suppression.docs_count"], 7);
+    outputs.close(PATIENCE);
+    assert_eq!(fs::read_to_string(file.path()).unwrap().lines().count(), 10);
+}

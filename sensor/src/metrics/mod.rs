@@ -3,10 +3,16 @@
 //! Names follow the Prometheus conventions. Everything that can be lost has a series that is there, at 0, from the
 //! start: an absent series would look like an absent loss.
 
+mod prometheus;
+mod reference;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use self::prometheus::CONTENT_TYPE;
+pub use self::reference::markdown_reference;
 
 /// A metric: series of one name, told apart by labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +24,7 @@ pub enum Family {
     AlertsSuppressed,
     OutputAlerts,
     OutputErrors,
+    OutputSummaries,
     OutputWaiting,
     SpoolBytes,
     SpoolErrors,
@@ -38,13 +45,14 @@ pub enum Kind {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
         Self::AlertsSuppressed,
         Self::OutputAlerts,
         Self::OutputErrors,
+        Self::OutputSummaries,
         Self::OutputWaiting,
         Self::SpoolBytes,
         Self::SpoolErrors,
@@ -79,6 +87,7 @@ impl Family {
             Self::AlertsSuppressed => "ldsentry_alerts_suppressed",
             Self::OutputAlerts => "ldsentry_output_alerts",
             Self::OutputErrors => "ldsentry_output_errors",
+            Self::OutputSummaries => "ldsentry_output_summaries",
             Self::OutputWaiting => "ldsentry_output_waiting_alerts",
             Self::SpoolBytes => "ldsentry_spool_bytes",
             Self::SpoolErrors => "ldsentry_spool_errors",
@@ -101,6 +110,10 @@ impl Family {
             }
             Self::OutputAlerts => "Alerts given to an output, by what became of them",
             Self::OutputErrors => "Failed attempts to deliver; what is tried again can still be delivered",
+            Self::OutputSummaries => {
+                "Summaries that arrived, of alerts beyond a rule's `max_signals`; those alerts are counted as \
+                 `summarized`"
+            }
             Self::OutputWaiting => "Alerts in the spool that a network output has still to deliver",
             Self::SpoolBytes => "What the alerts in the spool take",
             Self::SpoolErrors => "Failures to use the spool's file; alerts are kept in memory meanwhile",
@@ -125,7 +138,7 @@ impl Family {
             Self::Alerts => &["rule_id"],
             Self::AlertsSuppressed => &["rule_id", "clause"],
             Self::OutputAlerts => &["output", "result"],
-            Self::OutputErrors | Self::OutputWaiting => &["output"],
+            Self::OutputErrors | Self::OutputSummaries | Self::OutputWaiting => &["output"],
             Self::SpoolBytes
             | Self::SpoolErrors
             | Self::LogLinesLost
@@ -240,6 +253,10 @@ pub struct NetworkCounters {
     pub output: OutputCounters,
     /// Alerts that the server refused for good.
     pub rejected: Handle,
+    /// Alerts beyond a rule's `max_signals`, of which a summary tells.
+    pub summarized: Handle,
+    /// Summaries that arrived.
+    pub summaries: Handle,
 }
 
 /// All counters of the daemon. Clones share them.
@@ -303,8 +320,12 @@ impl Metrics {
 
     /// What became of the alerts that the network output `output` was given.
     pub fn network_output(&self, output: &str) -> NetworkCounters {
-        let rejected = self.series(Family::OutputAlerts, &[output, "rejected"]);
-        NetworkCounters { output: self.output(output), rejected }
+        NetworkCounters {
+            output: self.output(output),
+            rejected: self.series(Family::OutputAlerts, &[output, "rejected"]),
+            summarized: self.series(Family::OutputAlerts, &[output, "summarized"]),
+            summaries: self.series(Family::OutputSummaries, &[output]),
+        }
     }
 
     /// How many alerts wait for the network output `output`.
@@ -342,6 +363,11 @@ impl Metrics {
         format!("counters since the start (all others are 0):{}", lines.collect::<String>())
     }
 
+    /// As Prometheus scrapes them.
+    pub fn to_openmetrics(&self) -> String {
+        prometheus::encode(self)
+    }
+
     fn series(&self, family: Family, labels: &[&str]) -> Handle {
         self.lock().entry(Series::new(family, labels)).or_default().clone()
     }
@@ -370,36 +396,6 @@ impl fmt::Display for Series {
         }
         if self.labels.is_empty() { Ok(()) } else { f.write_char('}') }
     }
-}
-
-/// docs/metrics.md.
-pub fn markdown_reference() -> String {
-    let mut text = "# Metrics\n\n\
-        <!-- Generated from sensor/src/metrics.rs; `UPDATE_DOCS=1 cargo test -p sensor` writes it anew. -->\n\n\
-        `ldsentry run` writes them to standard error when it exits and when it gets SIGUSR1: as one line of JSON, or, \
-        where alerts are shown for people, those that are not 0 as text. Names that end in \
-        `_total` are counters that start at 0 with the daemon; the others are gauges.\n\n\
-        | name | labels | counts |\n|---|---|---|\n"
-        .to_owned();
-    for family in Family::ALL {
-        let labels: Vec<_> = family.labels().iter().map(|label| format!("`{label}`")).collect();
-        let _ = writeln!(text, "| `{}` | {} | {} |", family.full_name(), labels.join(", "), family.help());
-    }
-    text.push_str(
-        "\n`ldsentry_events_lost_total` has a series for each reason:\n\n| reason | meaning |\n|---|---|\n",
-    );
-    for (reason, meaning) in [
-        ("ring_full", "the ring buffer had no room: raise `sensor.ring_bytes`"),
-        ("program_miss", "the kernel did not run the program (recursion, or no free kprobe instance)"),
-        (
-            "queue_overflow",
-            "fanotify's queue was full: counts the times, each of which lost one or more, and is followed by a rescan",
-        ),
-        ("decode", "the bytes are no event of this version: the programs in the kernel are of another one"),
-    ] {
-        let _ = writeln!(text, "| `{reason}` | {meaning} |");
-    }
-    text
 }
 
 #[cfg(test)]
