@@ -190,3 +190,25 @@ fn help_has_examples() {
         assert!(printed(&site, command, "").contains("Examples:"), "{command:?}");
     }
 }
+
+/// Where fanotify is the source, a process may be gone: that must not be taken for one without an executable.
+#[test]
+fn an_explanation_says_that_an_unknown_executable_is_not_null() {
+    let site = tempfile::tempdir().unwrap();
+    let rule = "dynamic_linker_creation_or_modification";
+    let outline = printed(&site, &["rules", "explain", rule], "");
+    let note =
+        "note: an executable that could not be learned is `unknown` where fanotify is the source, not null";
+    assert!(outline.contains(&format!("process.executable == null\n    {note}\n")), "{outline}");
+
+    let explained = |executable: &str| {
+        let event = event(executable).replace("/etc/passwd", "/etc/ld.so.preload");
+        printed(&site, &["rules", "explain", rule, "-"], &event)
+    };
+    let unknown = explained("unknown");
+    assert!(unknown.starts_with("event 1: alert"), "{unknown}");
+    assert!(unknown.contains("false process.executable == null\n"), "{unknown}");
+    assert!(unknown.ends_with(&format!("  {note}\n\n")), "{unknown}");
+    let known = explained("/tmp/evil");
+    assert!(known.starts_with("event 1: alert") && !known.contains(note), "{known}");
+}

@@ -59,6 +59,11 @@ pub enum Status {
 /// What only securityfs tells.
 const UNKNOWN: &str = "not known: securityfs is not mounted, and only root may look without";
 
+/// What docs/sources.md says at length.
+const UNSEEN: &str = "Not seen with it: operations that failed, other mount namespaces (containers), the old path of a file \
+    renamed from a directory that no rule names, rules whose `file.path` begins with no directory. Seen late: who did \
+    it, as far as that is still known, and what was put into a new directory at once. docs/sources.md has all of it.";
+
 /// What the operator set up.
 #[derive(Debug)]
 pub struct Site {
@@ -313,7 +318,12 @@ impl Host<'_> {
         };
         let error = match &self.tried.fanotify {
             Ok(()) if self.takes_fanotify() => {
-                return finding(Status::Ok, "tells of a file in a directory of its own".to_owned());
+                let finding = finding(Status::Ok, "tells of a file in a directory of its own".to_owned());
+                return if self.source() == Some(Source::Fanotify) {
+                    finding.meaning(UNSEEN)
+                } else {
+                    finding
+                };
             }
             Ok(()) => return finding(Status::Ok, "works, and is not asked for".to_owned()),
             Err(error) => error,

@@ -12,6 +12,7 @@ const FIELDS: &[&str] = &[
     "file.path",
     "file.name",
     "file.type",
+    "file.target_path",
     "file.inode",
     "file.device",
     "process.executable",
@@ -103,27 +104,40 @@ until grep --quiet 'INFO watching' second.errors; do
 done
 
 # Waits until both have reported everything up to here.
-both_settle() {
-    seen=$(grep --count lab-marker second.ndjson || true)
-    settle
-    until [ "$(grep --count lab-marker second.ndjson || true)" -gt "$seen" ]; do
-        sleep 0.05
+both_reported() {
+    marker=/etc/ld.so.conf.d/lab-marker-$1
+    : >"$marker"
+    for said in /run/ldsentry.stdout second.ndjson; do
+        tries=0
+        until grep --quiet "$marker" $said; do
+            tries=$((tries + 1))
+            if [ $tries -gt 1200 ]; then
+                echo "no alert for $marker in $said" >&2
+                exit 1
+            fi
+            sleep 0.05
+        done
     done
+    rm "$marker"
 }
 "#;
 
 /// Alerts that these attacks give.
-const ALERTS: usize = 11;
+const ALERTS: usize = 14;
 
 const ATTACKS: &str = r"
+touch here
 attack create /etc/ld.so.preload
 attack create /etc/ld.so.conf.d/a
+attack symlink /x.so /etc/ld.so.conf.d/s
+attack mkfifo /etc/ld.so.conf.d/p
+attack link here /etc/ld.so.conf.d/l
 attack create /etc/LD.SO.CONF
 attack create-and-unlink /etc/ld.so.conf.d/gone
 mkdir /etc/ld.so.conf.d/sub
-both_settle
+both_reported first
 attack create /etc/ld.so.conf.d/sub/b
-touch here /etc/there
+touch /etc/there
 attack rename here /etc/ld.so.conf.d/c
 attack rename /etc/there /etc/ld.so.conf.d/d
 attack exchange /etc/ld.so.conf.d/c /etc/ld.so.conf.d/d
@@ -136,9 +150,9 @@ touch new
 fails attack rename-noreplace new /etc/ld.so.conf.d/f
 attack open-or-create /etc/ld.so.conf.d/f
 attack create /etc/ld.so.preloaded
-both_settle
+both_reported last
 rm /etc/ld.so.preload /etc/LD.SO.CONF /etc/ld.so.preloaded
-(cd /etc/ld.so.conf.d && rm -r sub a c d e f)
+(cd /etc/ld.so.conf.d && rm -r sub a c d e f l p s)
 kill $second
 wait $second
 cat second.ndjson

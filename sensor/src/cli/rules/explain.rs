@@ -6,9 +6,10 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use eql::{ClauseKind, Explanation};
+use eql::{ClauseKind, Document as _, Explanation};
 use jiff::Timestamp;
 use sensor::detect::{Engine, Exclusion, Verdict};
+use sensor::ecs::{self, Field};
 use sensor::replay::FieldReader;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -17,6 +18,9 @@ use super::{Exit, ExplainArgs, TextFormat, find, output};
 
 /// As many characters of a clause are shown.
 const SHOWN: usize = 140;
+/// What a reader of `== null` should know.
+const UNKNOWN_IS_NOT_NULL: &str =
+    "an executable that could not be learned is `unknown` where fanotify is the source, not null";
 
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let Some(loaded) = args.show.rules.load()? else { return Ok(Exit::Fault) };
@@ -25,7 +29,9 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let Some(file) = &args.event else {
         return print(args, vec![clauses(engine, rule)], &outline(engine, rule));
     };
-    let mut reader = FieldReader::new(engine.fields());
+    let mut fields = engine.fields().clone();
+    let executable = fields.intern(Field::ProcessExecutable.name());
+    let mut reader = FieldReader::new(&fields);
     let (mut json, mut text) = (Vec::new(), String::new());
     let events = read(file)?;
     let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
@@ -36,19 +42,27 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         let verdict = engine.verdict(rule, &reader, Timestamp::now());
         let clause = engine.clause(rule, verdict);
         let tree = engine.program(rule).explain(&reader);
-        json.push(json!({
+        let is_unknown = matches!(reader.field(executable), eql::Value::String(ecs::UNKNOWN));
+        let mut explained = json!({
             "event": number,
             "rule_id": engine.rule(rule).id,
             "verdict": word(verdict),
             "clause": clause,
             "tree": tree_json(&tree),
-        }));
+        });
+        if is_unknown {
+            explained["note"] = UNKNOWN_IS_NOT_NULL.into();
+        }
+        json.push(explained);
         writeln!(text, "event {number}: {}, decided by {}\n", word(verdict), shortened(&clause))?;
         write_tree(&mut text, &tree, 1)?;
         if let Verdict::Excluded(Exclusion::Exception(index)) = verdict
             && let Some(exception) = engine.exceptions().nth(index)
         {
             writeln!(text, "  the exception `{}` holds: {}", exception.name, exception.reason)?;
+        }
+        if is_unknown {
+            writeln!(text, "  note: {UNKNOWN_IS_NOT_NULL}")?;
         }
         text.push('\n');
     }
@@ -94,8 +108,16 @@ fn outline(engine: &Engine, rule: usize) -> String {
     }
     for clause in of_kind(ClauseKind::Exclusion) {
         text.extend(["  ", &shortened(&clause.text), "\n"]);
+        if is_about_no_executable(&clause.text) {
+            text.extend(["    note: ", UNKNOWN_IS_NOT_NULL, "\n"]);
+        }
     }
     text
+}
+
+/// Whether a clause is what excludes a process without an executable, as it is printed.
+fn is_about_no_executable(clause: &str) -> bool {
+    ["process.executable == null", "process.name == null"].contains(&clause)
 }
 
 fn clauses(engine: &Engine, rule: usize) -> Value {
