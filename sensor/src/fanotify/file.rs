@@ -1,25 +1,25 @@
 //! What an event says of its file.
 
-use super::marks::Facts;
+use super::marks::{Facts, FileSystem};
 use super::process::Who;
 use crate::enrich::text_path;
-use crate::event::{Device, File, Path, View};
+use crate::event::{File, Path, View};
 
 /// The file at `paths` as it was found, if it still was there.
 pub(super) fn file(
     paths: &[Vec<u8>],
     original_paths: &[Vec<u8>],
     facts: Option<Facts>,
-    file_system: Option<String>,
+    file_system: FileSystem,
     who: &Who,
 ) -> File {
     File {
         paths: views(paths, who),
         original_paths: views(original_paths, who),
         mode: facts.as_ref().map(|facts| facts.mode),
-        device: facts.as_ref().map_or(Device::default(), |facts| facts.device),
+        device: file_system.device,
         inode: facts.as_ref().map(|facts| facts.inode),
-        file_system,
+        file_system: file_system.kind,
         target: facts
             .and_then(|facts| facts.target)
             .map(|target| String::from_utf8_lossy(&target).into_owned()),

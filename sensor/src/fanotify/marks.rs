@@ -43,16 +43,24 @@ pub(super) struct Marks {
 pub(super) struct Directory {
     /// Where it is: in several places if it is mounted there.
     pub(super) paths: Vec<Vec<u8>>,
-    /// Type of its file system.
-    pub(super) file_system: Option<String>,
+    pub(super) file_system: FileSystem,
     /// What is in it that rules ask for.
     known: HashMap<Vec<u8>, Facts>,
+}
+
+/// Where files are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FileSystem {
+    pub(super) device: Device,
+    /// Name of its type.
+    pub(super) kind: Option<String>,
 }
 
 /// What tells a file from another that has its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
-    pub(super) device: Device,
+    /// Another one's if something is mounted over the file.
+    device: Device,
     pub(super) inode: u64,
     pub(super) mode: u32,
     /// Inode numbers are used again, times of birth are not.
@@ -66,7 +74,7 @@ pub(super) struct Facts {
 pub(super) struct Appeared {
     pub(super) path: Vec<u8>,
     pub(super) facts: Facts,
-    pub(super) file_system: Option<String>,
+    pub(super) file_system: FileSystem,
 }
 
 impl Marks {
@@ -196,8 +204,11 @@ impl Marks {
             self.forget(path);
             self.by_path.insert(path.to_vec(), handle.clone());
         }
-        let mount = rustix::fs::statx(&directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
-        let file_system = mount.ok().and_then(|facts| self.mounts.file_system(facts.stx_mnt_id));
+        let facts = rustix::fs::statx(&directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+        let file_system = FileSystem {
+            device: Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor },
+            kind: self.mounts.file_system(facts.stx_mnt_id),
+        };
         let known = self.directories.entry(handle.clone()).or_insert_with(|| Directory {
             known: before.remove(&handle).unwrap_or_default().known,
             ..Directory::default()

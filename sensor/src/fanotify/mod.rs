@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::event::{Entry, Notification, Notifications};
 use self::file::{file, views};
-use self::marks::{Appeared, Facts, Marks, join};
+use self::marks::{Appeared, Facts, FileSystem, Marks, join};
 pub use self::process::Recall;
 use self::process::{Pidfd, Who};
 use self::system::Abilities;
@@ -339,8 +339,9 @@ impl Fanotify {
         })
     }
 
-    fn file_system(&self, entry: Entry<'_>) -> Option<String> {
-        self.marks.get(entry.directory)?.file_system.clone()
+    fn file_system(&self, entry: Entry<'_>) -> FileSystem {
+        let directory = self.marks.get(entry.directory);
+        directory.map(|directory| directory.file_system.clone()).unwrap_or_default()
     }
 
     fn facts(&self, entry: Entry<'_>, target: Option<&[u8]>) -> Option<Facts> {

@@ -76,10 +76,7 @@ impl Who {
             |raw: &RawEvent| live.is_none() || stat.as_ref().is_some_and(|stat| stat.is(raw.fixed.start_ns));
         let kept = recall.and_then(|recall| recall(pid)).filter(is_it);
         match (live, recall.zip(kept)) {
-            // What has ended and was not waited for runs nothing any more.
-            (live, Some((recall, kept)))
-                if live.as_ref().is_none_or(|live| live.process.executable == Executable::Unknown) =>
-            {
+            (live, Some((recall, kept))) if live.as_ref().is_none_or(Self::has_ended) => {
                 Self::remembered(&kept, recall, host)
             }
             (Some(mut live), kept) => {
@@ -91,6 +88,15 @@ impl Who {
                 live
             }
             (None, _) => Self::unknown(pid),
+        }
+    }
+
+    /// What has ended and was not waited for runs nothing any more; what ends while it is asked has no arguments any more.
+    fn has_ended(&self) -> bool {
+        match self.process.executable {
+            Executable::Unknown => true,
+            Executable::File(_) => self.process.args.is_empty(),
+            Executable::KernelThread => false,
         }
     }
 
