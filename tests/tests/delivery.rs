@@ -1,0 +1,223 @@
+//! Nothing is lost: a stream of alerts while servers are killed, hang, answer errors and cut connections, while the disk is full,
+//! and while the daemon is killed and started again.
+//!
+//! A minute of it by default; `LDSENTRY_DELIVERY_SECONDS` makes it longer.
+#![expect(clippy::unwrap_used, reason = "the servers that the unit tests share panic, as tests do")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::lookup;
+use integration_tests::native::{Ended, Sensor, isolate, run, say};
+use integration_tests::server::wait_for;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use elasticsearch::{Elasticsearch, Fault};
+use http::{Answer, HttpServer};
+
+#[expect(dead_code, reason = "the unit tests use more of it")]
+#[path = "../../sensor/src/testing/elasticsearch.rs"]
+mod elasticsearch;
+#[path = "../../sensor/src/testing/http.rs"]
+mod http;
+
+/// Time between two alerts, and between two misfortunes.
+const ALERT_INTERVAL: Duration = Duration::from_millis(20);
+const FAULT_INTERVAL: Duration = Duration::from_millis(700);
+
+/// How often each id came to the webhook, and how it misbehaves for now.
+#[derive(Default)]
+struct Hook {
+    received: BTreeMap<String, u32>,
+    fault: Option<Fault>,
+}
+
+impl Hook {
+    fn answer(&mut self, body: &[u8]) -> Answer {
+        let done = || Answer::json(200, &Value::Bool(true));
+        if let Some(Fault::Status(status)) = self.fault {
+            return Answer::Reply(status, "text/plain", String::new());
+        }
+        let alerts: Vec<Value> = serde_json::from_slice(body).unwrap();
+        for alert in alerts {
+            *self.received.entry(id(&alert).unwrap()).or_default() += 1;
+        }
+        match self.fault {
+            Some(Fault::Hang) => Answer::Hang,
+            Some(_) => Answer::Cut("this does not arrive".to_owned()),
+            None => done(),
+        }
+    }
+}
+
+fn id(alert: &Value) -> Option<String> {
+    lookup(alert, "kibana.alert.uuid").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// The daemon, started as often as it takes, and the alerts that it has shown.
+struct Daemon<'t> {
+    tree: &'t Path,
+    sensor: Option<Sensor>,
+    shown: BTreeSet<String>,
+}
+
+impl Daemon<'_> {
+    fn start(&mut self) -> Result<()> {
+        let config = self.tree.join("ldsentry.toml").display().to_string();
+        self.sensor = Some(Sensor::start(self.tree, &["--source", "fanotify", "--config", &config])?);
+        Ok(())
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<Ended> {
+        let sensor = self.sensor.take().context("no daemon runs")?;
+        let (alerts, ended) = sensor.end_with_alerts(signal)?;
+        self.shown.extend(alerts.iter().filter_map(id));
+        Ok(ended)
+    }
+}
+
+#[test]
+fn delivery_loses_nothing_whatever_fails() -> Result<()> {
+    if !isolate()? {
+        return Ok(());
+    }
+    let seconds =
+        std::env::var("LDSENTRY_DELIVERY_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
+    let (directory, hook) = (tempfile::tempdir()?, Arc::new(Mutex::new(Hook::default())));
+    let tree = directory.path();
+    fs::create_dir_all(tree.join("etc/ld.so.conf.d"))?;
+    fs::create_dir(tree.join("state"))?;
+    run("mount", ["-t", "tmpfs", "-o", "size=16m", "none", &tree.join("state").display().to_string()])?;
+    let mut server = Elasticsearch::start();
+    let their_hook = Arc::clone(&hook);
+    let webhook = HttpServer::start(move |request| their_hook.lock().unwrap().answer(&request.body));
+    fs::write(
+        tree.join("ldsentry.toml"),
+        format!(
+            "[spool]\npath = 'state/spool.redb'\ndead_letters = 'dead.ndjson'\nlongest_retry = '2s'\n\
+             [output.elasticsearch]\nurls = ['{}']\ntimeout = '500ms'\n\
+             [output.webhook]\nurl = '{}'\ntimeout = '500ms'\n",
+            server.server.url(),
+            webhook.url()
+        ),
+    )?;
+
+    let mut daemon = Daemon { tree, sensor: None, shown: BTreeSet::new() };
+    daemon.start()?;
+    let stop = AtomicBool::new(false);
+    let (made, kills) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| write_alerts(tree, &stop));
+        let result = let_things_fail(&mut daemon, &mut server, &hook, Duration::from_secs(seconds));
+        stop.store(true, Ordering::Relaxed);
+        let made = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<_, anyhow::Error>((made?, result?))
+    })?;
+
+    // Everything works again; the last daemon ends in peace, and one after it delivers what may be left.
+    server.server.restart();
+    hook.lock().unwrap().fault = None;
+    daemon.end(Signal::TERM)?;
+    daemon.start()?;
+    let shown = daemon.shown.clone();
+    let missing = |received: &dyn Fn(&String) -> bool| shown.iter().filter(|id| !received(id)).count();
+    wait_for("delivery of everything", || {
+        let in_elasticsearch = missing(&|id| server.state().documents.contains_key(id));
+        let at_webhook = missing(&|id| hook.lock().unwrap().received.contains_key(id));
+        Ok((in_elasticsearch + at_webhook == 0).then_some(()))
+    })?;
+    let ended = daemon.end(Signal::TERM)?;
+    let counter = |output: &str, result: &str| {
+        ended.counter(&format!("ldsentry_output_alerts_total{{output=\"{output}\",result=\"{result}\"}}"))
+    };
+    for output in ["elasticsearch", "webhook"] {
+        for result in ["dropped", "rejected", "summarized"] {
+            assert_eq!(counter(output, result)?, 0, "{output} {result}");
+        }
+        let waiting = ended.counter(&format!("ldsentry_output_waiting_alerts{{output=\"{output}\"}}"))?;
+        assert_eq!(waiting, 0, "{output}");
+    }
+    let state = server.state();
+    assert_eq!(state.created.len(), state.documents.len(), "none is stored twice");
+    let again: u32 = hook.lock().unwrap().received.values().map(|count| count - 1).sum();
+    say(&format!(
+        "{made} files made, {kills} daemons killed, {} alerts shown, {} stored, {} delivered again to Elasticsearch and {again} to \
+         the webhook",
+        shown.len(),
+        state.created.len(),
+        state.conflicts
+    ));
+    ensure!(shown.len() > 100 && kills > 1, "too little happened");
+    Ok(())
+}
+
+/// Makes a file for an alert every now and then until `stop`. Gives how many.
+fn write_alerts(tree: &Path, stop: &AtomicBool) -> Result<u32> {
+    let mut made = 0;
+    while !stop.load(Ordering::Relaxed) {
+        fs::write(tree.join(format!("etc/ld.so.conf.d/{made}.conf")), "")?;
+        made += 1;
+        std::thread::sleep(ALERT_INTERVAL);
+    }
+    Ok(made)
+}
+
+/// Lets one thing after the other fail for as long as this. Gives how often the daemon was killed.
+fn let_things_fail(
+    daemon: &mut Daemon<'_>,
+    server: &mut Elasticsearch,
+    hook: &Mutex<Hook>,
+    time: Duration,
+) -> Result<u32> {
+    let faults = [
+        Fault::Status(429),
+        Fault::CutReply,
+        Fault::Status(500),
+        Fault::Hang,
+        Fault::WebPage,
+        Fault::Status(503),
+    ];
+    let (begin, mut kills) = (Instant::now(), 0);
+    for round in 0.. {
+        if begin.elapsed() >= time {
+            break;
+        }
+        let fault = faults[round % faults.len()].clone();
+        server.state().always = Some(fault.clone());
+        hook.lock().unwrap().fault = Some(faults[(round + 1) % faults.len()].clone());
+        std::thread::sleep(FAULT_INTERVAL);
+        server.state().always = None;
+        hook.lock().unwrap().fault = None;
+        match round % 4 {
+            0 => server.server.stop(),
+            1 => {
+                daemon.end(Signal::KILL)?;
+                kills += 1;
+                daemon.start()?;
+            }
+            2 => fill_disk_for_a_while(daemon.tree)?,
+            _ => {}
+        }
+        std::thread::sleep(FAULT_INTERVAL);
+        server.server.restart();
+    }
+    Ok(kills)
+}
+
+/// What is kept in memory meanwhile is on the disk when this returns: a daemon that is killed before that loses it.
+fn fill_disk_for_a_while(tree: &Path) -> Result<()> {
+    let filler = tree.join("state/filler");
+    let mut file = fs::File::create(&filler)?;
+    while std::io::Write::write(&mut file, &[b'x'; 4096]).is_ok() {}
+    drop(file);
+    std::thread::sleep(FAULT_INTERVAL);
+    fs::remove_file(filler)?;
+    // The spool is tried again each second.
+    std::thread::sleep(3 * FAULT_INTERVAL);
+    Ok(())
+}
