@@ -209,7 +209,36 @@ pub const fn keep(bytes: u64, length: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     extern crate std;
+    use core::mem::offset_of;
+
     use super::*;
+
+    /// Daemon and programs are of one build, but of two compilers.
+    #[test]
+    fn the_layout_is_the_one_that_both_sides_know() {
+        let key = [
+            offset_of!(Key, head),
+            offset_of!(Key, generation),
+            offset_of!(Key, length),
+            offset_of!(Key, role),
+        ];
+        assert_eq!((size_of::<Key>(), key), (16, [0, 8, 12, 14]));
+        let lengths = [
+            offset_of!(Lengths, entry),
+            offset_of!(Lengths, directory),
+            offset_of!(Lengths, beginning),
+            offset_of!(Lengths, end),
+            offset_of!(Lengths, everything),
+            offset_of!(Lengths, original),
+        ];
+        assert_eq!((size_of::<Lengths>(), lengths), (32, [0, 8, 16, 20, 24, 28]));
+    }
+
+    #[test]
+    fn generations_take_turns() {
+        let slots: std::vec::Vec<_> = (6..8).flat_map(|n| (0..ACTIONS).map(move |a| slot(n, a))).collect();
+        assert_eq!(slots, (0..2 * ACTIONS).collect::<std::vec::Vec<_>>());
+    }
 
     #[test]
     fn folding_is_ascii_lower_case_of_each_byte() {

@@ -1,10 +1,11 @@
 //! How fast rules decide, in one run with what it is compared with: `cargo bench -p sensor --bench throughput`.
 //!
-//! - `detect`: the built-in rules on decoded events.
+//! - `detect`: the built-in rules, and 60 rules of the size of Elastic's, on decoded events.
 //! - `replay`: the same events as lines of JSON, beside `serde_json` parsing the same lines into values.
 //!
 //! Each figure is the best of several rounds, so that what else the machine does counts as little as possible.
-//! `python_eql.py` beside this file compares `detect` with `PyPI`'s `eql`, on events that this program writes.
+//! `python_eql.py` beside this file compares `detect` with `PyPI`'s `eql`, on the events and rules that this program
+//! writes. `LDSENTRY_BENCH_RULES` names a directory of rules to measure beside these.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -17,7 +18,7 @@ mod corpus;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use sensor::load::load;
 use sensor::replay::{Format, replay};
 
 const EVENTS: usize = 50_000;
+const RULES: usize = 60;
 const ROUNDS: usize = 7;
 
 /// The system's allocator, counted.
@@ -53,39 +55,53 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn main() {
-    let rules: Vec<PathBuf> =
-        std::env::var_os("LDSENTRY_BENCH_RULES").map(PathBuf::from).into_iter().collect();
-    let engine = load(&rules, &[]).expect("the rules load").engine;
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    let generated = directory.join("rules");
+    corpus::rules::write(&generated, RULES).expect("the rules are written");
     let events = corpus::events(EVENTS);
     let lines = corpus::lines(&events);
-    if let Some(path) = std::env::var_os("LDSENTRY_BENCH_EVENTS") {
-        std::fs::write(&path, &lines).expect("the events are written");
+    std::fs::write(directory.join("events.ndjson"), &lines).expect("the events are written");
+    println!("{}", directory.display());
+    println!("{EVENTS} events of {} bytes as JSON, on average", lines.len() / EVENTS);
+
+    println!(
+        "\n{:<12} {:>5} {:>12} {:>12} {:>10} {:>12}",
+        "detect", "rules", "events/s", "ns/event", "alerts", "allocations"
+    );
+    let builtin = load(&[], &[]).expect("the rules load").engine;
+    let one = measure("builtin", &builtin, &events);
+    let many = measure("generated", &load(&[generated], &[]).expect("the rules load").engine, &events);
+    if let Some(rules) = std::env::var_os("LDSENTRY_BENCH_RULES").map(PathBuf::from) {
+        measure("given", &load(&[rules], &[]).expect("the rules load").engine, &events);
     }
+    println!("{RULES} rules cost {:.2} times as much as one", many.as_secs_f64() / one.as_secs_f64());
 
-    let alerts = detect(&engine, &events);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    detect(&engine, &events);
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    let detected = best(|| detect(&engine, &events));
-    let replayed = best(|| replay_all(&engine, &lines));
+    let replayed = best(|| replay_all(&builtin, &lines));
     let parsed = best(|| parse_all(&lines));
+    let row = |what: &str, time: Duration| {
+        println!("{what:<12} {:>18.0} {:>12.0}", rate(time), lines.len() as f64 / 1e6 / time.as_secs_f64());
+    };
+    println!("\n{:<12} {:>18} {:>12}", "JSON", "events/s", "MB/s");
+    row("replay", replayed);
+    row("serde_json", parsed);
+    println!("replay is {:.2} times as fast as serde_json", parsed.as_secs_f64() / replayed.as_secs_f64());
+}
 
-    let rate = |time: Duration| EVENTS as f64 / time.as_secs_f64();
-    let megabytes = lines.len() as f64 / 1e6;
-    println!("rules         {:>12}", engine.rules().len());
-    println!(
-        "events        {EVENTS:>12}   {:.0} bytes a line, {alerts} alerts",
-        lines.len() as f64 / EVENTS as f64
-    );
-    println!("detect        {:>12.0}   events/s", rate(detected));
-    println!(
-        "replay        {:>12.0}   events/s, {:.0} MB/s",
-        rate(replayed),
-        megabytes / replayed.as_secs_f64()
-    );
-    println!("serde_json    {:>12.0}   events/s, {:.0} MB/s", rate(parsed), megabytes / parsed.as_secs_f64());
-    println!("replay / serde_json  {:>5.2}", parsed.as_secs_f64() / replayed.as_secs_f64());
-    println!("allocations   {:>12.3}   an event in detect", allocations as f64 / EVENTS as f64);
+/// Prints a line about rules and gives the time that they take for all events.
+fn measure(name: &str, engine: &Engine, events: &[Event]) -> Duration {
+    let alerts = detect(engine, events);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    detect(engine, events);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let time = best(|| detect(engine, events));
+    let nanoseconds = time.as_nanos() as f64 / EVENTS as f64;
+    let rules = engine.rules().len();
+    println!("{name:<12} {rules:>5} {:>12.0} {nanoseconds:>12.1} {alerts:>10} {allocations:>12}", rate(time));
+    time
+}
+
+fn rate(time: Duration) -> f64 {
+    EVENTS as f64 / time.as_secs_f64()
 }
 
 fn best(mut work: impl FnMut() -> u64) -> Duration {

@@ -1,5 +1,7 @@
 //! Events as a busy host has them: the same ones on every run.
 
+pub mod rules;
+
 use std::sync::Arc;
 
 use sensor::ecs::{Candidate, Document, FieldTable};

@@ -4,11 +4,18 @@
 //! tables, so that an event costs about the same whether there is one rule or a hundred. What is found is a superset:
 //! letters are folded and hashes may collide, and the rule itself decides.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+mod atoms;
+mod hash;
+mod restriction;
 
-use eql::ast::{Comparison, Literal};
-use eql::{Expr, ExprKind, FieldId, Fields, Value};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use eql::{Expr, FieldId, Fields, Value};
+
+use self::atoms::{Atom, needed};
+use self::hash::{Identity, Lengths, hash};
+use self::restriction::{Allowed, Restriction};
 
 /// As many lookups of an event may succeed before all rules are asked.
 const MAX_HITS: usize = 32;
@@ -42,37 +49,6 @@ struct IndexedFields {
     kind: FieldId,
 }
 
-/// What a document can have for a rule to be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Atom {
-    /// `file.path` as a whole.
-    Path,
-    /// A directory at the beginning of `file.path`, with its final `/`.
-    Directory,
-    /// A part of `file.path` after a `/`.
-    Component,
-    /// `file.name`
-    Name,
-    /// `file.extension`
-    Extension,
-}
-
-impl Atom {
-    const COUNT: usize = Self::Extension as usize + 1;
-}
-
-/// A set of lengths. Those that do not fit are always in it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Lengths([u64; 4]);
-
-/// Rules that ask for one of a few texts in a field.
-#[derive(Debug)]
-struct Restriction {
-    texts: HashMap<u64, RuleBits, BuildHasherDefault<Identity>>,
-    /// Those that do not ask.
-    unrestricted: RuleBits,
-}
-
 /// The rules that a document can be about.
 pub(super) struct Candidates<'i> {
     index: &'i Index,
@@ -82,14 +58,6 @@ pub(super) struct Candidates<'i> {
     all: bool,
     action: Allowed<'i>,
     kind: Allowed<'i>,
-}
-
-/// The rules that a field's value leaves, beside those that do not ask for it.
-enum Allowed<'i> {
-    These(&'i [u64]),
-    None,
-    /// The value is of a kind that the index does not understand.
-    All,
 }
 
 impl Index {
@@ -109,8 +77,8 @@ impl Index {
             atoms: HashMap::default(),
             always: none(),
             last: u64::MAX >> ((64 - conditions.len() % 64) % 64),
-            actions: Restriction { texts: HashMap::default(), unrestricted: none() },
-            types: Restriction { texts: HashMap::default(), unrestricted: none() },
+            actions: Restriction::new(none()),
+            types: Restriction::new(none()),
         };
         for (rule, condition) in conditions.enumerate() {
             match needed(condition) {
@@ -174,14 +142,10 @@ impl Candidates<'_> {
         } else {
             self.hits[..self.count].iter().fold(self.index.always[word], |bits, hit| bits | hit[word])
         };
-        let allowed = |restriction: &Restriction, allowed: &Allowed<'_>| match allowed {
-            Allowed::These(rules) => restriction.unrestricted[word] | rules[word],
-            Allowed::None => restriction.unrestricted[word],
-            Allowed::All => u64::MAX,
-        };
         let last = word + 1 == self.index.always.len();
         let there = if last { self.index.last } else { u64::MAX };
-        found & there & allowed(&self.index.actions, &self.action) & allowed(&self.index.types, &self.kind)
+        let (actions, types) = (&self.index.actions, &self.index.types);
+        found & there & actions.word(word, &self.action) & types.word(word, &self.kind)
     }
 
     fn add_path(&mut self, path: &[u8]) {
@@ -208,149 +172,6 @@ impl Candidates<'_> {
                 None => self.all = true,
             }
         }
-    }
-}
-
-impl Lengths {
-    fn insert(&mut self, length: usize) {
-        if let Some(word) = self.0.get_mut(length / 64) {
-            *word |= 1 << (length % 64);
-        }
-        // Lengths that do not fit have no bit, but the set is no longer empty.
-        self.0[0] |= u64::from(length >= 256);
-    }
-
-    fn contains(&self, length: usize) -> bool {
-        self.0.get(length / 64).is_none_or(|word| word >> (length % 64) & 1 == 1)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
-    }
-}
-
-impl Restriction {
-    fn add(&mut self, condition: &Expr, field: &str, rule: usize, none: impl Fn() -> RuleBits + Copy) {
-        let conjuncts = match &condition.kind {
-            ExprKind::And(parts) => parts.as_slice(),
-            _ => std::slice::from_ref(condition),
-        };
-        match conjuncts.iter().find_map(|conjunct| super::check::equals_one_of(conjunct, field)) {
-            None => set(&mut self.unrestricted, rule),
-            Some(texts) => texts.into_iter().for_each(|text| {
-                set(self.texts.entry(fingerprint(text.as_bytes())).or_insert_with(none), rule);
-            }),
-        }
-    }
-
-    fn of(&self, value: Value<'_>) -> Allowed<'_> {
-        match value {
-            Value::Missing => Allowed::None,
-            Value::String(text) => self
-                .texts
-                .get(&fingerprint(text.as_bytes()))
-                .map_or(Allowed::None, |rules| Allowed::These(rules)),
-            Value::Array(array) if array.len() == 1 => self.of(array.get(0)),
-            Value::Array(_) | Value::Bool(_) | Value::Integer(_) | Value::Float(_) => Allowed::All,
-        }
-    }
-}
-
-/// The atoms of which `expr` needs one, or nothing if it can be true without any.
-fn needed(expr: &Expr) -> Option<Vec<(Atom, &str)>> {
-    match &expr.kind {
-        ExprKind::And(parts) => parts.iter().filter_map(needed).min_by_key(Vec::len),
-        ExprKind::Or(parts) => parts.iter().map(needed).try_fold(Vec::new(), |mut all, part| {
-            all.extend(part?);
-            Some(all)
-        }),
-        ExprKind::Compare { operator: Comparison::Equal, left, right } => match (&left.kind, &right.kind) {
-            (ExprKind::Field(field), ExprKind::Constant(Literal::String(text))) => {
-                atom(&field.name, text, false).map(|atom| vec![atom])
-            }
-            _ => None,
-        },
-        ExprKind::In { subject, negated: false, list, .. } => {
-            let ExprKind::Field(field) = &subject.kind else { return None };
-            let texts = list.iter().map(|constant| match &constant.value {
-                Literal::String(text) => atom(&field.name, text, false),
-                _ => None,
-            });
-            texts.collect()
-        }
-        ExprKind::Match { subject, operator, patterns } if !operator.is_regex() => {
-            let ExprKind::Field(field) = &subject.kind else { return None };
-            patterns.iter().map(|pattern| atom(&field.name, &pattern.text, true)).collect()
-        }
-        _ => None,
-    }
-}
-
-/// What a document must have for `field` to equal or match `text`.
-fn atom<'t>(field: &str, text: &'t str, wildcards: bool) -> Option<(Atom, &'t str)> {
-    let literal = |text: &str| !wildcards || !text.contains(['*', '?']);
-    let whole = |atom: Atom| literal(text).then_some((atom, text));
-    match field {
-        "file.name" => whole(Atom::Name),
-        "file.extension" => whole(Atom::Extension),
-        "file.path" if literal(text) => whole(Atom::Path),
-        "file.path" => {
-            let beginning = text.split(['*', '?']).next().unwrap_or_default();
-            let directory = beginning.rfind('/').map_or("", |slash| &beginning[..=slash]);
-            let components = text.split('/').skip(1).filter(|part| !part.is_empty() && literal(part));
-            // A directory says more than a name that can be anywhere, and the root says nothing.
-            if directory.len() > 1 {
-                Some((Atom::Directory, directory))
-            } else {
-                let longest = components.max_by_key(|component| component.len());
-                longest.map(|component| (Atom::Component, component))
-            }
-        }
-        _ => None,
-    }
-}
-
-/// The key of an atom in the table.
-fn hash(atom: Atom, text: &[u8]) -> u64 {
-    mix(fingerprint(text) ^ atom as u64)
-}
-
-/// A hash of bytes in which ASCII letters are equal in both cases, eight bytes at a time.
-fn fingerprint(text: &[u8]) -> u64 {
-    let (words, rest) = text.as_chunks::<8>();
-    let hash = words.iter().fold(text.len() as u64, |hash, word| mix(hash ^ fold(*word)));
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(hash ^ fold(last))
-}
-
-/// Eight bytes with the bit set in which upper and lower case differ. It makes some other characters equal as well,
-/// which costs a rule a question more.
-fn fold(word: [u8; 8]) -> u64 {
-    u64::from_le_bytes(word) | 0x2020_2020_2020_2020
-}
-
-fn mix(hash: u64) -> u64 {
-    let product = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    product ^ product >> 32
-}
-
-/// For keys that are hashes already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Keys are u64 and come through `write_u64`.
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash << 8 | u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
 
