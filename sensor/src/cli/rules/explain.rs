@@ -56,6 +56,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         json.push(explained);
         writeln!(text, "event {number}: {}, decided by {}\n", word(verdict), shortened(&clause))?;
         write_tree(&mut text, &tree, 1)?;
+        write_values(&mut text, &tree)?;
         if let Verdict::Excluded(Exclusion::Exception(index)) = verdict
             && let Some(exception) = engine.exceptions().nth(index)
         {
@@ -141,10 +142,37 @@ fn write_tree(text: &mut String, tree: &Explanation, depth: usize) -> std::fmt::
     Ok(())
 }
 
+/// The fields that the rule reads, each once, with what they hold.
+fn write_values(text: &mut String, tree: &Explanation) -> std::fmt::Result {
+    let mut values = Vec::new();
+    collect_values(tree, &mut values);
+    let width = values.iter().map(|(field, _)| field.len()).max().unwrap_or_default();
+    text.push_str("\n  the event says:\n");
+    for (field, value) in values {
+        writeln!(text, "    {field:<width$}  {}", shortened(value))?;
+    }
+    Ok(())
+}
+
+fn collect_values<'t>(tree: &'t Explanation, found: &mut Vec<&'t (String, String)>) {
+    for value in &tree.values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    for child in &tree.children {
+        collect_values(child, found);
+    }
+}
+
 fn tree_json(tree: &Explanation) -> Value {
     let mut node = json!({"clause": tree.text, "truth": tree.truth});
     if tree.decided {
         node["decided"] = json!(true);
+    }
+    if !tree.values.is_empty() {
+        let values = tree.values.iter().map(|(field, value)| (field.clone(), json!(value)));
+        node["values"] = Value::Object(values.collect());
     }
     if !tree.children.is_empty() {
         node["children"] = tree.children.iter().map(tree_json).collect();
