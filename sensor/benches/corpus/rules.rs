@@ -59,7 +59,7 @@ fn rule(number: usize) -> String {
         3 => format!(r#"file.extension in ("ext{number}", "e{number}") and file.path like "/lib*""#),
         _ => format!(r#"file.path like ("*/.tool{number}/hooks/*", "/usr/share/tool{number}/?*.d/*")"#),
     };
-    let actions = if number % 2 == 0 { r#"("creation", "rename")"# } else { r#"("creation")"# };
+    let actions = if number.is_multiple_of(2) { r#"("creation", "rename")"# } else { r#"("creation")"# };
     let mut executables = String::new();
     for (index, directory) in BELOW.iter().enumerate() {
         for name in EXCLUDED {

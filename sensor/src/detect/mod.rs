@@ -217,9 +217,9 @@ impl Engine {
         now: Timestamp,
         mut found: impl FnMut(usize, Verdict),
     ) {
-        let mut asked = self.index.candidates(document);
+        let mut asked = self.index.candidates();
         asked.add(document);
-        for rule in asked.rules() {
+        for rule in asked.rules(document) {
             match self.verdict(rule, document, now) {
                 Verdict::NoMatch(_) | Verdict::NotOffered => {}
                 verdict @ (Verdict::Alert | Verdict::Excluded(_)) => found(rule, verdict),
@@ -238,12 +238,12 @@ impl Engine {
         mut found: impl FnMut(Detection<'e>),
     ) {
         let document = |candidate| Document::new(event, &self.table, candidate);
-        // What the candidates differ in is the path alone.
-        let mut asked = self.index.candidates(&document(Candidate::default()));
+        let mut asked = self.index.candidates();
         for candidate in self.candidates(event) {
             asked.add(&document(candidate));
         }
-        for rule in asked.rules() {
+        // What the candidates differ in is the path alone.
+        for rule in asked.rules(&document(Candidate::default())) {
             let mut best = None;
             for candidate in self.candidates(event) {
                 let verdict = self.verdict(rule, &document(candidate), now);

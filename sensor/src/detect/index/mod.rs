@@ -15,7 +15,7 @@ use eql::{Expr, FieldId, Fields, Value};
 
 use self::atoms::{Atom, needed};
 use self::hash::{Identity, Lengths, hash};
-use self::restriction::{Allowed, Restriction};
+use self::restriction::Restriction;
 
 /// As many lookups of an event may succeed before all rules are asked.
 const MAX_HITS: usize = 32;
@@ -26,10 +26,16 @@ pub(super) struct Index {
     fields: IndexedFields,
     /// The lengths of the atoms of each kind: what has none of them is not even hashed.
     lengths: [Lengths; Atom::COUNT],
-    /// Rules for each atom, by the atom's hash: a bit each.
-    atoms: HashMap<u64, RuleBits, BuildHasherDefault<Identity>>,
+    /// Those of the directories, the shortest first: a path is cut where one could end, and not at every `/`.
+    directories: Vec<usize>,
+    /// Where in `sets` the rules for an atom are, by the atom's hash.
+    atoms: HashMap<u64, usize, BuildHasherDefault<Identity>>,
+    /// Rules, a bit each.
+    sets: Vec<RuleBits>,
     /// Rules that can do without any atom.
     always: RuleBits,
+    /// There are such.
+    some_always: bool,
     /// The bits of the last word that stand for rules.
     last: u64,
     /// Rules by the `event.action` that they ask for.
@@ -52,12 +58,11 @@ struct IndexedFields {
 /// The rules that a document can be about.
 pub(super) struct Candidates<'i> {
     index: &'i Index,
-    hits: [&'i [u64]; MAX_HITS],
+    /// Which sets were found.
+    hits: [usize; MAX_HITS],
     count: usize,
     /// There were too many hits, or a value that the index does not understand.
     all: bool,
-    action: Allowed<'i>,
-    kind: Allowed<'i>,
 }
 
 impl Index {
@@ -74,8 +79,11 @@ impl Index {
                 kind: fields.intern("event.type"),
             },
             lengths: [Lengths::default(); Atom::COUNT],
+            directories: Vec::new(),
             atoms: HashMap::default(),
+            sets: Vec::new(),
             always: none(),
+            some_always: false,
             last: u64::MAX >> ((64 - conditions.len() % 64) % 64),
             actions: Restriction::new(none()),
             types: Restriction::new(none()),
@@ -86,26 +94,29 @@ impl Index {
                 Some(atoms) => {
                     for (atom, text) in atoms {
                         index.lengths[atom as usize].insert(text.len());
-                        set(index.atoms.entry(hash(atom, text.as_bytes())).or_insert_with(none), rule);
+                        if atom == Atom::Directory {
+                            index.directories.push(text.len());
+                        }
+                        let position = *index.atoms.entry(hash(atom, text.as_bytes())).or_insert_with(|| {
+                            index.sets.push(none());
+                            index.sets.len() - 1
+                        });
+                        set(&mut index.sets[position], rule);
                     }
                 }
             }
             index.actions.add(condition, "event.action", rule, none);
             index.types.add(condition, "event.type", rule, none);
         }
+        index.directories.sort_unstable();
+        index.directories.dedup();
+        index.some_always = index.always.iter().any(|word| *word != 0);
         index
     }
 
-    /// Starts with the rules that the action and type of `document` leave.
-    pub(super) fn candidates<D: eql::Document + ?Sized>(&self, document: &D) -> Candidates<'_> {
-        Candidates {
-            index: self,
-            hits: [&[]; MAX_HITS],
-            count: 0,
-            all: false,
-            action: self.actions.of(document.field(self.fields.action)),
-            kind: self.types.of(document.field(self.fields.kind)),
-        }
+    /// Starts with no rule but those that can do without any atom.
+    pub(super) fn candidates(&self) -> Candidates<'_> {
+        Candidates { index: self, hits: [0; MAX_HITS], count: 0, all: false }
     }
 }
 
@@ -130,43 +141,56 @@ impl Candidates<'_> {
         }
     }
 
-    /// The rules, in their order.
-    pub(super) fn rules(&self) -> impl Iterator<Item = usize> {
-        let words = self.index.always.len();
-        (0..words).flat_map(move |word| Bits(self.word(word)).map(move |bit| word * 64 + bit))
+    /// The rules that the action and type of `document` leave, in their order. Its file is not looked at.
+    pub(super) fn rules<D: eql::Document + ?Sized>(&self, document: &D) -> impl Iterator<Item = usize> {
+        let Index { actions, types, fields, always, .. } = self.index;
+        // Most events are about nothing that any rule is about: they are not asked for more.
+        let none = self.count == 0 && !self.all && !self.index.some_always;
+        let words = if none { 0 } else { always.len() };
+        let allowed = (!none)
+            .then(|| (actions.of(document.field(fields.action)), types.of(document.field(fields.kind))));
+        (0..words).flat_map(move |word| {
+            let allowed = allowed
+                .as_ref()
+                .map_or(0, |(action, kind)| actions.word(word, action) & types.word(word, kind));
+            Bits(self.word(word) & allowed).map(move |bit| word * 64 + bit)
+        })
     }
 
+    /// A word of the set of rules that were found.
     fn word(&self, word: usize) -> u64 {
-        let found = if self.all {
-            u64::MAX
-        } else {
-            self.hits[..self.count].iter().fold(self.index.always[word], |bits, hit| bits | hit[word])
-        };
-        let last = word + 1 == self.index.always.len();
-        let there = if last { self.index.last } else { u64::MAX };
-        let (actions, types) = (&self.index.actions, &self.index.types);
-        found & there & actions.word(word, &self.action) & types.word(word, &self.kind)
+        let Index { sets, always, last, .. } = self.index;
+        let there = if word + 1 == always.len() { *last } else { u64::MAX };
+        if self.all {
+            return there;
+        }
+        let hits = self.hits[..self.count].iter();
+        hits.fold(always[word], |bits, hit| bits | sets[*hit][word]) & there
     }
 
     fn add_path(&mut self, path: &[u8]) {
+        let index = self.index;
         self.look_up(Atom::Path, path);
-        let mut component = 0;
-        for (position, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            self.look_up(Atom::Component, &path[component..position]);
-            component = position + 1;
-            self.look_up(Atom::Directory, &path[..component]);
+        for &length in index.directories.iter().take_while(|length| **length <= path.len()) {
+            if path[length - 1] == b'/' {
+                self.look_up(Atom::Directory, &path[..length]);
+            }
         }
-        self.look_up(Atom::Component, &path[component..]);
+        if !index.lengths[Atom::Component as usize].is_empty() {
+            for component in path.split(|byte| *byte == b'/') {
+                self.look_up(Atom::Component, component);
+            }
+        }
     }
 
     fn look_up(&mut self, atom: Atom, text: &[u8]) {
         if !self.index.lengths[atom as usize].contains(text.len()) {
             return;
         }
-        if let Some(rules) = self.index.atoms.get(&hash(atom, text)) {
+        if let Some(set) = self.index.atoms.get(&hash(atom, text)) {
             match self.hits.get_mut(self.count) {
                 Some(hit) => {
-                    *hit = rules;
+                    *hit = *set;
                     self.count += 1;
                 }
                 None => self.all = true,
@@ -217,9 +241,9 @@ mod tests {
         event.file.paths[0].text = path.to_owned();
         let table = FieldTable::new(&fields);
         let document = Document::new(&event, &table, Candidate::default());
-        let mut candidates = index.candidates(&document);
+        let mut candidates = index.candidates();
         candidates.add(&document);
-        candidates.rules().collect()
+        candidates.rules(&document).collect()
     }
 
     #[test]
@@ -299,9 +323,9 @@ mod tests {
             let index = Index::new(queries.iter().map(eql::Query::condition), &mut fields);
             let table = FieldTable::new(&fields);
             let document = Document::new(&event, &table, Candidate::default());
-            let mut candidates = index.candidates(&document);
+            let mut candidates = index.candidates();
             candidates.add(&document);
-            let asked: Vec<_> = candidates.rules().collect();
+            let asked: Vec<_> = candidates.rules(&document).collect();
             for (rule, program) in programs.iter().enumerate() {
                 prop_assert!(
                     asked.contains(&rule) || !program.matches(&document),
