@@ -3,6 +3,7 @@
 //! It tells what was done, after it was done: an event's outcome is always success. What it cannot see stands in
 //! docs/sources.md.
 
+mod error;
 mod event;
 mod file;
 mod marks;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+pub use self::error::FanotifyError;
 use self::event::{Entry, Notification, Notifications};
 use self::file::{file, views};
 use self::marks::{Appeared, Facts, FileSystem, Marks, join};
@@ -34,46 +36,6 @@ const BUFFER: usize = 64 << 10;
 /// After an overflow the directories are looked through when the queue is empty; under a flood that never ends, after
 /// this many buffers.
 const PATIENCE: u32 = 256;
-
-/// Why fanotify cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FanotifyError {
-    /// The kernel gave no group.
-    #[error(
-        "the kernel refused fanotify: {0}; it needs root (CAP_SYS_ADMIN) and Linux 5.9 or later with CONFIG_FANOTIFY"
-    )]
-    Refused(io::Error),
-    /// Nothing could be marked.
-    #[error("fanotify cannot watch {}: {error}", path.display())]
-    Mark {
-        /// The directory.
-        path: PathBuf,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// No rule says where its files are.
-    #[error(
-        "fanotify watches directories, and no rule names one: give `file.path` a directory to begin with"
-    )]
-    NothingToWatch,
-    /// It was accepted and stays silent.
-    #[error("fanotify was accepted but did not tell when a test file was {operation} in {}", directory.display())]
-    Silent {
-        /// What was not seen.
-        operation: &'static str,
-        /// Where.
-        directory: PathBuf,
-    },
-    /// The test could not be done.
-    #[error("cannot create a file to test fanotify with: {0}")]
-    SelfTest(io::Error),
-    /// The mounts are not known.
-    #[error("cannot read /proc/self/mountinfo: {0}")]
-    Mounts(io::Error),
-    /// Notifications cannot be read.
-    #[error("cannot read from fanotify: {0}")]
-    Read(io::Error),
-}
 
 /// What was counted since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
