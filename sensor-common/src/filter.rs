@@ -42,6 +42,8 @@ pub struct Lengths {
     pub entry: u64,
     /// A bit for each length of a name of a directory above it.
     pub directory: u64,
+    /// A bit for each length of a name that a directory can get by a rename, so that what is in it gets a path to look at.
+    pub above: u64,
     /// A bit for each number of bytes, up to [`COMPARED`], that an entry's name can begin with.
     pub beginning: u32,
     /// A bit for each number of bytes, up to [`COMPARED`], that an entry's name can end in.
@@ -75,6 +77,8 @@ pub const DIRECTORY: u16 = 1;
 pub const BEGINNING: u16 = 2;
 /// The entry's own name ends in it.
 pub const END: u16 = 3;
+/// The name is that of a directory that rules' files are in, at whatever level.
+pub const ABOVE: u16 = 4;
 
 /// The place of an action's [`Lengths`] in a generation.
 #[inline(always)]
@@ -168,6 +172,12 @@ fn directories_pass<D: Directory>(filter: &impl Filter, mut directory: D) -> boo
 #[inline(always)]
 pub fn directory_passes(filter: &impl Filter, directory: &impl Name) -> bool {
     filter.lengths().directory & length_bit(directory.length()) != 0 && knows(filter, directory, DIRECTORY)
+}
+
+/// Whether a directory that gets this name can bring files that are looked for.
+#[inline(always)]
+pub fn renamed_directory_passes(filter: &impl Filter, directory: &impl Name) -> bool {
+    filter.lengths().above & length_bit(directory.length()) != 0 && knows(filter, directory, ABOVE)
 }
 
 #[inline(always)]

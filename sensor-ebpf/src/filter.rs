@@ -43,6 +43,13 @@ pub fn mount_point_passes(mount: Mount, dentry: Dentry) -> bool {
             || above_passes(filter.generation, filter::ANY, mount.0 as u64, dentry.0 as u64) != 0)
 }
 
+/// Whether a directory that gets this name can bring files that are looked for.
+#[inline(always)]
+pub fn renamed_directory_passes<R: Read>(directory: Dentry) -> bool {
+    InForce::of(filter::RENAME)
+        .is_none_or(|filter| filter::renamed_directory_passes(&filter, &Above::<R>(directory, PhantomData)))
+}
+
 /// Whether a rename is looked at also for its old name.
 #[inline(always)]
 pub fn wants_original() -> bool {

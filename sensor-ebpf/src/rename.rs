@@ -8,6 +8,7 @@ use sensor_common::record::KIND_RENAME;
 use crate::event::{self, Operation};
 use crate::filter;
 use crate::kernel::{Dentry, Mount, RenameData};
+use crate::mount;
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
 use crate::record::Record;
@@ -47,8 +48,12 @@ pub fn renamed_kretprobe(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
-    let by_old = flags & RENAME_EXCHANGE != 0 || filter::wants_original();
-    if passes::<R>(new) || (by_old && passes::<R>(old)) {
+    let exchange = flags & RENAME_EXCHANGE != 0;
+    if passes::<R>(new)
+        || ((exchange || filter::wants_original()) && passes::<R>(old))
+        || brings_files::<R>(old, new)
+        || (exchange && brings_files::<R>(new, old))
+    {
         if report(old.0, new.0, flags, mark) {
             event::finish(SCRATCH_SLOT);
         }
@@ -61,10 +66,26 @@ fn passes<R: Read>(entry: Dentry) -> bool {
     filter::passes::<R>(RENAME, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
 }
 
+/// Whether files get a path to look at because a directory gets the name of `new`.
+#[inline(always)]
+fn brings_files<R: Read>(old: Dentry, new: Dentry) -> bool {
+    filter::renamed_directory_passes::<R>(new) && is_directory(old.inode::<R>().mode::<R>())
+}
+
+#[inline(always)]
+fn is_directory(mode: u16) -> bool {
+    mode & 0o170_000 == 0o040_000
+}
+
 #[inline(never)]
 fn report(old: *const u8, new: *const u8, flags: u32, mark: u64) -> bool {
     let Some(mut record) = Record::new(SCRATCH_SLOT) else { return false };
     let (old, new) = (Dentry(record.untyped(old)), Dentry(record.untyped(new)));
+    let mode = old.inode::<Probed>().mode::<Probed>();
+    if is_directory(mode) {
+        // There can be mounts in it.
+        mount::changed();
+    }
     let operation = Operation {
         kind: KIND_RENAME,
         flags: 0,
@@ -72,7 +93,7 @@ fn report(old: *const u8, new: *const u8, flags: u32, mark: u64) -> bool {
         original: old,
         exact: Mount(core::ptr::null()),
         name: new.name_hash_len::<Probed>(),
-        mode: old.inode::<Probed>().mode::<Probed>().into(),
+        mode: mode.into(),
         operation_flags: flags,
     };
     event::report_with_end(&mut record, &operation, mark)

@@ -35,8 +35,9 @@ pub struct EventId {
     pub cpu: u32,
     /// That CPU's own count of events since the programs were loaded.
     pub sequence: u64,
-    /// 0, or 1 for the second event of one operation (`RENAME_EXCHANGE` gives two).
-    pub part: u8,
+    /// 0, or 1 for the second event of one operation (`RENAME_EXCHANGE` gives two), or from 2 on for the files of a directory
+    /// that was renamed.
+    pub part: u16,
 }
 
 impl fmt::Display for EventId {
@@ -73,7 +74,7 @@ pub enum Origin {
     Hook,
     /// fanotify told of it, after it was done.
     Notification,
-    /// fanotify told that a directory above it was renamed.
+    /// A directory above it was renamed.
     DirectoryRename,
     /// The file was found by looking: its own notification was lost, or its directory was not yet watched.
     Rescan,

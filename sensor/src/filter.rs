@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sensor_common::filter::{
-    self, BEGINNING, COMPARED, CREATION, DIRECTORY, END, ENTRY, Key, Lengths, RENAME, fold, keep, length_bit,
+    self, ABOVE, BEGINNING, COMPARED, CREATION, DIRECTORY, END, ENTRY, Key, Lengths, RENAME, fold, keep,
+    length_bit,
 };
 
 use crate::event::Action;
@@ -21,6 +22,8 @@ pub struct Filter {
     pub ends: BTreeSet<Vec<u8>>,
     /// Names of directories above entries.
     pub directories: BTreeSet<Vec<u8>>,
+    /// Names that a directory can get by a rename, so that what is in it gets a path to look at.
+    pub above: BTreeSet<Vec<u8>>,
     /// Some rule cannot be pushed down: everything passes.
     pub everything: bool,
     /// Some rule asks for the old path of a rename.
@@ -48,6 +51,7 @@ impl Filter {
         self.beginnings.extend(other.beginnings);
         self.ends.extend(other.ends);
         self.directories.extend(other.directories);
+        self.above.extend(other.above);
         self.everything |= other.everything;
         self.original |= other.original;
     }
@@ -59,6 +63,7 @@ impl Filter {
             (&self.beginnings, BEGINNING),
             (&self.ends, END),
             (&self.directories, DIRECTORY),
+            (&self.above, ABOVE),
         ]
         .into_iter()
         .flat_map(|(names, role)| names.iter().map(move |name| (name.as_slice(), role)))
@@ -77,6 +82,7 @@ impl Filter {
                 BEGINNING => lengths.beginning |= 1 << length.min(COMPARED),
                 END => lengths.end |= 1 << length.min(COMPARED),
                 DIRECTORY => lengths.directory |= length_bit(length),
+                ABOVE => lengths.above |= length_bit(length),
                 _ => lengths.entry |= length_bit(length),
             }
         }

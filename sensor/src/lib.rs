@@ -3,6 +3,7 @@
 //! `kernel (eBPF) -> decode -> enrich -> detect -> alert -> sink`; see ARCHITECTURE.md.
 
 pub mod alert;
+pub mod below;
 pub mod check;
 pub mod config;
 pub mod decode;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
 use crate::alert::{self, Alert, Suppressed};
+use crate::below::{Found, Search};
 use crate::config::{Attach, MetricsOptions, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
@@ -35,6 +37,12 @@ use crate::status::{BEAT, Health, ServerError, StatusServer};
 
 /// How long outputs may take to deliver what is left when the daemon ends.
 const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
+
+/// Directories that are looked into at once. A file system that never answers takes one for good.
+const MAX_SEARCHES: usize = 16;
+
+/// How long the last of these may take when the daemon ends.
+const SEARCH_AT_EXIT: Duration = Duration::from_secs(1);
 
 /// How long it must have been quiet before mounts are looked at: that reads the mounts of every namespace.
 const MOUNTS_SETTLE: Duration = Duration::from_secs(5);
@@ -135,11 +143,12 @@ pub async fn run(
         for_people: sink::is_for_people(settings.output.stdout.format),
         memory: Memory::default(),
         mounts_due: Some(Duration::ZERO),
+        searches: JoinSet::new(),
         health,
         log,
     };
     let result = pipeline.watch(input).await;
-    pipeline.finish();
+    pipeline.finish().await;
     result
 }
 
@@ -161,6 +170,7 @@ struct Pipeline<'l> {
     memory: Memory,
     /// When to look which file systems are mounted below directories that rules look for.
     mounts_due: Option<Duration>,
+    searches: JoinSet<Found>,
     health: Health,
     log: &'l Log,
 }
@@ -200,6 +210,7 @@ impl Pipeline<'_> {
                 _ = asked.recv() => self.report(),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = pass_on(&mut diagnostics) => {}
+                Some(found) = self.searches.join_next() => self.found(found.unwrap_or_default()),
                 _ = beat.tick() => self.beat(),
                 () = sleep_until(deadline) => {}
             }
@@ -292,7 +303,30 @@ impl Pipeline<'_> {
                 Outcome::Unknown => Counter::EventsUnknown,
             });
             self.detect(&event);
+            self.look_below(&event);
         }
+    }
+
+    /// A directory brings the files in it.
+    fn look_below(&mut self, event: &Event) {
+        let Some(search) = Search::after(event, Path::new("/proc")) else { return };
+        if self.searches.len() < MAX_SEARCHES {
+            self.searches.spawn_blocking(|| search.run());
+        } else {
+            self.not_looked_into("too many directories are being looked into");
+        }
+    }
+
+    fn found(&mut self, found: Found) {
+        self.settled.extend(found.events);
+        if let Some(reason) = found.incomplete {
+            self.not_looked_into(&reason);
+        }
+    }
+
+    fn not_looked_into(&self, reason: &str) {
+        self.metrics.increment(Counter::LostDirectory);
+        tracing::warn!("files can be missed: {reason}");
     }
 
     fn detect(&mut self, event: &Event) {
@@ -330,10 +364,18 @@ impl Pipeline<'_> {
     }
 
     /// Delivers what is left and prints the counters, which then hold it too.
-    fn finish(mut self) {
+    async fn finish(mut self) {
         let lost = self.outcomes_lost();
         self.outcomes.finish(lost, &mut self.settled);
         self.raise();
+        let deadline = tokio::time::Instant::now() + SEARCH_AT_EXIT;
+        while let Ok(Some(found)) = tokio::time::timeout_at(deadline, self.searches.join_next()).await {
+            self.found(found.unwrap_or_default());
+            self.raise();
+        }
+        for _ in 0..self.searches.len() {
+            self.not_looked_into("a directory was still being looked into when the daemon ended");
+        }
         let dropped = self.outputs.close(PATIENCE_AT_EXIT);
         if dropped > 0 {
             tracing::error!("{dropped} alerts could not be delivered before the daemon ended");

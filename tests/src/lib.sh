@@ -103,3 +103,16 @@ counters_after() {
         counters after
     done
 }
+
+# Waits until the daemon has written an alert with this text.
+wait_for_alert() {
+    tries=0
+    until grep -q "$1" /run/ldsentry.stdout; do
+        tries=$((tries + 1))
+        if [ $tries -gt 1200 ]; then
+            echo "lab: there is no alert with $1" >&2
+            return 1
+        fi
+        sleep 0.05
+    done
+}

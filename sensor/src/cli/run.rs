@@ -57,7 +57,10 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let metrics = Metrics::default();
     let log = Log::start(&settings.log, &metrics)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(pipeline::run(&settings, loaded, &metrics, &log)) {
+    let result = runtime.block_on(pipeline::run(&settings, loaded, &metrics, &log));
+    // A directory on a file system that never answers would be waited for.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => Ok(Exit::Fine),
         Err(PipelineError::Kernel(KernelError::Offsets(error))) if error.is_about_given_file() => {
             Err(error.into())

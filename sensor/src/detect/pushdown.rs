@@ -4,6 +4,8 @@
 //! anything. Of an `and` the narrowest part suffices, of an `or` all parts are needed, and a `not` exchanges the two. A
 //! part that reads only what is the same in all events of the action is asked once, here.
 
+use std::collections::BTreeSet;
+
 use eql::ast::{Comparison, Literal};
 use eql::{Expr, ExprKind, Fields, Query, Value};
 
@@ -69,7 +71,10 @@ impl Scope<'_> {
     }
 
     fn narrowest(&self, parts: &[Expr], wanted: bool) -> Option<Filter> {
-        parts.iter().filter_map(|part| self.derive(part, wanted)).min_by_key(cost)
+        let filters: Vec<_> = parts.iter().filter_map(|part| self.derive(part, wanted)).collect();
+        // What is the narrowest need not know of directories that are renamed.
+        let above: BTreeSet<_> = filters.iter().flat_map(|filter| filter.above.iter().cloned()).collect();
+        filters.into_iter().min_by_key(cost).map(|filter| Filter { above, ..filter })
     }
 
     /// The truth of an expression that has the same for all events of the action.
@@ -138,6 +143,7 @@ fn names<'t>(subject: &Expr, texts: impl IntoIterator<Item = Vec<&'t str>>) -> O
 }
 
 fn add_path(filter: &mut Filter, pieces: &[&str]) -> Option<()> {
+    filter.above.extend(directories(pieces).map(Into::into));
     let last = pieces.last()?;
     let (_, end) = last.rsplit_once('/').unwrap_or(("", last));
     if pieces.len() == 1 || end.len() < last.len() {
@@ -147,17 +153,20 @@ fn add_path(filter: &mut Filter, pieces: &[&str]) -> Option<()> {
         }
         return Some(());
     }
-    // Between two slashes there is the whole name of a directory.
-    let directories = pieces.iter().flat_map(|piece| {
-        let within = piece.split_once('/').and_then(|(_, rest)| rest.rsplit_once('/'));
-        within.into_iter().flat_map(|(names, _)| names.split('/')).filter(|name| !name.is_empty())
-    });
-    match directories.max_by_key(|name| name.len()) {
+    match directories(pieces).max_by_key(|name| name.len()) {
         Some(directory) if directory.len() > end.len() => filter.directories.insert(directory.into()),
         _ if end.is_empty() => return None,
         _ => filter.ends.insert(end.into()),
     };
     Some(())
+}
+
+/// Names of directories: what is between two slashes is the whole name of one.
+fn directories<'p>(pieces: &[&'p str]) -> impl Iterator<Item = &'p str> {
+    pieces.iter().flat_map(|piece| {
+        let within = piece.split_once('/').and_then(|(_, rest)| rest.rsplit_once('/'));
+        within.into_iter().flat_map(|(names, _)| names.split('/')).filter(|name| !name.is_empty())
+    })
 }
 
 fn add_name(filter: &mut Filter, pieces: &[&str]) -> Option<()> {

@@ -165,6 +165,8 @@ pub enum Counter {
     LostProgramMiss,
     /// Lost: bytes that are no event of this version.
     LostDecode,
+    /// Lost: files in a directory that was renamed.
+    LostDirectory,
     /// Lost: fanotify's queue was full. Counts the times, each of which lost at least one.
     LostQueueOverflow,
     /// Log lines that standard error did not take.
@@ -178,13 +180,14 @@ pub enum Counter {
 }
 
 impl Counter {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::EventsSuccess,
         Self::EventsFailure,
         Self::EventsUnknown,
         Self::LostRingFull,
         Self::LostProgramMiss,
         Self::LostDecode,
+        Self::LostDirectory,
         Self::LostQueueOverflow,
         Self::LogLinesLost,
         Self::SourceFallback,
@@ -200,6 +203,7 @@ impl Counter {
             Self::LostRingFull => (Family::EventsLost, &["ring_full"]),
             Self::LostProgramMiss => (Family::EventsLost, &["program_miss"]),
             Self::LostDecode => (Family::EventsLost, &["decode"]),
+            Self::LostDirectory => (Family::EventsLost, &["directory"]),
             Self::LostQueueOverflow => (Family::EventsLost, &["queue_overflow"]),
             Self::LogLinesLost => (Family::LogLinesLost, &[]),
             Self::SourceFallback => (Family::SourceFallbacks, &[]),

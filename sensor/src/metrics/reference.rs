@@ -28,6 +28,10 @@ pub fn markdown_reference() -> String {
             "fanotify's queue was full: counts the times, each of which lost one or more, and is followed by a rescan",
         ),
         ("decode", "the bytes are no event of this version: the programs in the kernel are of another one"),
+        (
+            "directory",
+            "a directory was renamed so that rules look for what is in it, and not all of it could be looked at: counts the directories",
+        ),
     ] {
         let _ = writeln!(text, "| `{reason}` | {meaning} |");
     }

@@ -5,6 +5,7 @@
 mod basics;
 mod benign;
 mod check;
+mod directories;
 mod expected;
 mod fuse;
 mod lifecycle;
@@ -31,6 +32,7 @@ fn scenarios() -> Vec<Scenario> {
         paths::scenarios(),
         processes::scenarios(),
         benign::scenarios(),
+        directories::scenarios(),
         links::scenarios(),
         loss::scenarios(),
         check::scenarios(),

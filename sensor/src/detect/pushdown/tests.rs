@@ -55,7 +55,9 @@ fn a_pattern_asks_for_how_a_name_begins_or_ends() {
 
 #[test]
 fn the_narrowest_part_of_an_and_is_enough_and_an_or_needs_all() {
-    assert_eq!(filter(r#"file.path : "/etc/*" and file.name in ("a", "b")"#), Some(entries(&["a", "b"])));
+    let both = filter(r#"file.path : "/etc/*" and file.name in ("a", "b")"#).unwrap();
+    // A directory that is renamed to `etc` can bring such a file all the same.
+    assert_eq!(both, Filter { above: names(&["etc"]), ..entries(&["a", "b"]) });
     let either = filter(r#"file.path == "/etc/x*" or file.Ext.original.name == "b""#).unwrap();
     assert_eq!(either.entries, names(&["b", "x*"]));
     assert!(either.original);

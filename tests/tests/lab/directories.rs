@@ -1,0 +1,57 @@
+//! Directories that bring files to a watched path: rows 7 and 8.
+
+use integration_tests::Scenario;
+use serde_json::{Value, json};
+
+use crate::expected::{renamed, with};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    // In a root of its own, so that the guest keeps its /etc. What the shell does from outside has another path.
+    let scenario = |name: &str, script: &str| {
+        let script = format!("file_system ext4; cd /mnt/ext4/etc\n{script}");
+        Scenario::new(format!("directory/{name}"), script)
+    };
+    vec![
+        scenario(
+            "onto_conf_d",
+            "mkdir prepared; touch prepared/directory1.conf; \
+             within ext4 /bin/attack rename /etc/prepared /etc/ld.so.conf.d; \
+             wait_for_alert directory1.conf; rm ld.so.conf.d/*",
+        )
+        .alert(brought("/etc/prepared/directory1.conf", "/etc/ld.so.conf.d/directory1.conf")),
+        scenario(
+            "exchanged_with_conf_d",
+            "mkdir prepared; touch prepared/directory2.conf; \
+             within ext4 /bin/attack exchange /etc/prepared /etc/ld.so.conf.d; \
+             wait_for_alert directory2.conf; rm ld.so.conf.d/*; rmdir prepared",
+        )
+        .alert(brought("/etc/prepared/directory2.conf", "/etc/ld.so.conf.d/directory2.conf")),
+        scenario(
+            "exchanged_the_other_way",
+            "mkdir prepared; touch prepared/directory3.conf; \
+             within ext4 /bin/attack exchange /etc/ld.so.conf.d /etc/prepared; \
+             wait_for_alert directory3.conf; rm ld.so.conf.d/*; rmdir prepared",
+        )
+        .alert(brought("/etc/prepared/directory3.conf", "/etc/ld.so.conf.d/directory3.conf")),
+        scenario(
+            "deep_in_conf_d",
+            "mkdir -p prepared/a/b; touch prepared/a/b/directory4.conf; \
+             within ext4 /bin/attack rename /etc/prepared /etc/ld.so.conf.d; \
+             wait_for_alert directory4.conf; rm -r ld.so.conf.d/*",
+        )
+        .alert(brought("/etc/prepared/a/b/directory4.conf", "/etc/ld.so.conf.d/a/b/directory4.conf")),
+        scenario(
+            "onto_etc",
+            "mkdir ../made; touch ../made/ld.so.preload ../made/other; mv ../etc ../saved; \
+             within ext4 /bin/attack rename /made /etc; wait_for_alert /made/ld.so.preload; \
+             rm -r ../etc; mv ../saved ../etc",
+        )
+        .alert(brought("/made/ld.so.preload", "/etc/ld.so.preload")),
+        scenario("unwatched", "mkdir -p a/b; touch a/b/x; mv a c; mv c/b d; rm -r c d"),
+    ]
+}
+
+fn brought(from: &str, to: &str) -> Value {
+    let fields = json!({"process.executable": "/bin/attack", "ldsentry.origin": "directory_rename"});
+    with(renamed(from, to), fields)
+}
