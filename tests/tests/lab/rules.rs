@@ -257,11 +257,11 @@ const SOUNDNESS: &str = r#"
 cp -r rules more
 sed -e 's/"mounted"/"everything"/' -e 's/where .*/where process.name != "nothing"'"'''"'/' rules/mounted.toml >more/everything.toml
 mkdir -p /srv/lab/conf.d /srv/lab/bound.d /srv/lab/other bind/source
-mount -t tmpfs none /srv/lab/conf.d
-mount --bind bind/source /srv/lab/bound.d
 file_system ext4
+mount --bind bind/source /srv/lab/bound.d
 daemon_begins a
 daemon_begins b more
+mount -t tmpfs none /srv/lab/conf.d
 cat >operations.pl <<'END'
 use strict;
 use File::Path;
@@ -282,6 +282,9 @@ for (1 .. 600) {
         my $old = splice @files, int(rand(@files)), 1;
         # Not across file systems.
         rename($old, $path) or next;
+    } elsif (@files && rand() < 0.2) {
+        next if -e $path;
+        rand() < 0.5 ? symlink('target', $path) : link(one(@files), $path) or next;
     } else {
         next if -e $path;
         open(my $file, '>', $path) or next;
