@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Name of the file with which the sensor tests itself. What else it does is of no interest to it.
+pub const SELF_TEST: &str = "self-test";
+
 /// One directory entry that came to exist, changed or went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {

@@ -28,6 +28,7 @@ pub mod prefix;
 mod queue;
 pub mod replay;
 pub mod rule;
+pub mod self_test;
 pub mod sink;
 pub mod status;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config;
 use crate::detect::{Engine, Exception};
-use crate::rule::{Diagnostic, Embedded, Level, RuleSet, Skipped};
+use crate::rule::{Diagnostic, Embedded, Level, Rule, RuleSet, Skipped};
 
 /// Rules ready to run, and what else was found where they are.
 #[derive(Debug)]
@@ -19,7 +19,17 @@ pub struct Loaded {
 
 /// Loads the rules of `sources` (directories, files, `builtin`; none means `builtin`) with `exceptions`.
 pub fn load(sources: &[PathBuf], exceptions: &[config::Exception]) -> Result<Loaded, Vec<Diagnostic>> {
-    let RuleSet { rules, skipped, mut warnings, mut errors } = RuleSet::load(sources);
+    load_with(sources, exceptions, None)
+}
+
+/// As [`load`], with a rule that is in no file.
+pub fn load_with(
+    sources: &[PathBuf],
+    exceptions: &[config::Exception],
+    internal: Option<Rule>,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let RuleSet { mut rules, skipped, mut warnings, mut errors } = RuleSet::load(sources);
+    rules.extend(internal);
     let mut parsed = Vec::with_capacity(exceptions.len());
     for exception in exceptions {
         match parse_exception(exception) {

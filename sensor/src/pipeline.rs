@@ -1,5 +1,6 @@
 //! The daemon: the only place that knows all stages.
 
+mod self_test;
 mod source;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use crate::memory::{self, Memory};
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
+use crate::self_test::{RULE_ID as SELF_TEST_RULE_ID, SelfTest, clean_up};
 use crate::sink::{self, Outputs, OutputsError, Record};
 use crate::status::{BEAT, Health, ServerError, StatusServer};
 
@@ -65,6 +67,12 @@ pub enum PipelineError {
     /// Alerts would go nowhere.
     #[error(transparent)]
     Outputs(#[from] OutputsError),
+    /// The sensor does not see what it does itself.
+    #[error(
+        "the sensor does not see its own test, so it sees nothing: it ends, to be started afresh; if that goes on, see who \
+         detaches its programs (`bpftool link`)"
+    )]
+    Blind,
     /// Metrics cannot be served.
     #[error(transparent)]
     Status(#[from] ServerError),
@@ -85,6 +93,7 @@ impl PipelineError {
             Self::Fanotify(_)
             | Self::Instance(_)
             | Self::Outputs(_)
+            | Self::Blind
             | Self::Status(_)
             | Self::OutputsGone
             | Self::Signals(_) => None,
@@ -124,7 +133,7 @@ pub async fn run(
         StatusServer::start(listen, &health, metrics)?;
     }
     let outputs = Outputs::open(&settings.output, &settings.spool, metrics)?;
-    for rule in loaded.engine.rules() {
+    for rule in loaded.engine.rules().filter(|rule| rule.id != SELF_TEST_RULE_ID) {
         // Known at 0 before it counts: Prometheus sees no increase from nothing to 1.
         metrics.alerts(&rule.id);
     }
@@ -145,6 +154,7 @@ pub async fn run(
         mounts_due: Some(Duration::ZERO),
         searches: JoinSet::new(),
         health,
+        self_test: settings.sensor.self_test.map(|interval| SelfTest::new(interval.get())),
         log,
     };
     let result = pipeline.watch(input).await;
@@ -172,6 +182,7 @@ struct Pipeline<'l> {
     mounts_due: Option<Duration>,
     searches: JoinSet<Found>,
     health: Health,
+    self_test: Option<SelfTest>,
     log: &'l Log,
 }
 
@@ -182,7 +193,7 @@ impl Pipeline<'_> {
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut asked = listen(SignalKind::user_defined1())?;
-        let rules = self.engine.rules().len();
+        let rules = self.engine.rules().filter(|rule| rule.id != SELF_TEST_RULE_ID).count();
         let actions: Vec<_> = self.engine.filters().actions().map(ecs::action).collect();
         if actions.is_empty() {
             tracing::warn!("no rule can fire, so nothing is watched; `ldsentry rules check` says why");
@@ -197,7 +208,8 @@ impl Pipeline<'_> {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.take_all(&mut input)?;
-            let deadlines = [self.outcomes.deadline(), self.memory.deadline(), self.mounts_due];
+            let self_test = self.self_test.as_ref().map(SelfTest::due);
+            let deadlines = [self.outcomes.deadline(), self.memory.deadline(), self.mounts_due, self_test];
             let deadline = deadlines.into_iter().flatten().min();
             let deadline = deadline.map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
             tokio::select! {
@@ -239,6 +251,7 @@ impl Pipeline<'_> {
             let done = self.watcher.look_at_mounts()?;
             self.mounts_due = (!done).then_some(now + MOUNTS_SETTLE);
         }
+        self.test_itself(now)?;
         self.memory.used(records, now);
         if self.memory.expire(now, || self.outputs.is_idle()) {
             memory::give_back();
@@ -331,7 +344,7 @@ impl Pipeline<'_> {
 
     fn detect(&mut self, event: &Event) {
         let now = jiff::Timestamp::now();
-        let Self { engine, handles, metrics, outputs, .. } = self;
+        let Self { engine, handles, metrics, outputs, self_test, .. } = self;
         engine.detect_event(event, now, |detection| {
             let rule = engine.rule(detection.rule);
             let excluded = match detection.verdict {
@@ -339,6 +352,13 @@ impl Pipeline<'_> {
                 Verdict::Alert => None,
                 Verdict::NoMatch(_) | Verdict::NotOffered => return,
             };
+            if rule.id == SELF_TEST_RULE_ID {
+                if self_test.as_mut().is_some_and(SelfTest::arrived) {
+                    clean_up();
+                    metrics.self_tests().increment();
+                }
+                return;
+            }
             let clause = || engine.clause(detection.rule, detection.verdict);
             let document = || Document::new(event, engine.table(), detection.candidate).to_json();
             let counter = handles.entry((detection.rule, excluded)).or_insert_with(|| match excluded {

@@ -261,3 +261,21 @@ fn prometheus_scrapes_the_counters() -> Result<()> {
     sensor.end(Signal::TERM)?;
     is("up{job=\"ldsentry\"}", "0")
 }
+
+#[test]
+fn the_sensor_sees_its_own_tests_and_raises_no_alert_about_them() -> Result<()> {
+    let Some(tree) = tree()? else { return Ok(()) };
+    let port = free_port()?;
+    let output = format!("[sensor]\nself_test = '50ms'\n[metrics]\nlisten = '127.0.0.1:{port}'");
+    let mut sensor = sensor(tree.path(), &output)?;
+    wait_for("third test that was seen", || {
+        let text =
+            ureq::get(format!("http://127.0.0.1:{port}/metrics")).call()?.body_mut().read_to_string()?;
+        let count = text.lines().find_map(|line| line.strip_prefix("ldsentry_self_tests_total "));
+        Ok(count.and_then(|count| count.parse::<u32>().ok()).filter(|count| *count >= 3))
+    })?;
+    let alerts = sensor.others()?;
+    ensure!(alerts.is_empty(), "{alerts:?}");
+    ensure!(sensor.end(Signal::TERM)?.status.success(), "it ended in peace");
+    Ok(())
+}

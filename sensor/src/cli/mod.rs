@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Fault = 1,
     /// The host cannot be watched.
     CannotWatch = 3,
+    /// The daemon does not see its own test.
+    Blind = 4,
 }
 
 /// Watches who changes what the dynamic linker loads, and tells at once.
@@ -39,7 +41,7 @@ Examples:
   ldsentry replay events.ndjson           alerts for events from a file
   ldsentry rules check --rules ./rules    what is wrong with rules, and what they cost
 
-Exit codes: 0 fine, 1 input or rule at fault, 2 usage, 3 the host cannot be watched."
+Exit codes: 0 fine, 1 input or rule at fault, 2 usage, 3 the host cannot be watched, 4 the daemon has gone blind."
 )]
 struct Cli {
     #[command(subcommand)]

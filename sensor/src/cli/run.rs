@@ -46,7 +46,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let settings =
         Settings::load(config.as_deref())?.with_overrides(Overrides { rules, source, attach, btf, output });
     let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
-    let loaded = match sensor::load::load(&sources, &settings.exceptions) {
+    let internal = settings.sensor.self_test.and_then(|_| sensor::self_test::rule());
+    let loaded = match sensor::load::load_with(&sources, &settings.exceptions, internal) {
         Ok(loaded) => loaded,
         Err(errors) => {
             super::print_diagnostics(&errors);
@@ -72,6 +73,10 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
             lines.push("`ldsentry check` says everything that is missing and what to do".to_owned());
             log.print(&lines.join("\n"));
             Ok(Exit::CannotWatch)
+        }
+        Err(error @ PipelineError::Blind) => {
+            log.print(&format!("error: {error}"));
+            Ok(Exit::Blind)
         }
         Err(PipelineError::Instance(error)) if error.is_permission() => {
             log.print(&format!("error: this host cannot be watched: {error}"));

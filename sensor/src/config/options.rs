@@ -47,6 +47,11 @@ pub struct SensorOptions {
     /// How long an event waits for the kernel to say whether its operation succeeded; after that its
     /// `event.outcome` is `unknown`.
     pub outcome_timeout: Span,
+    /// How often the sensor makes a file of its own, below `/run/ldsentry`, and must see it: `"5m"`, say. If it does not, it
+    /// raises an alert and ends with exit code 4.
+    #[schemars(with = "Span")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<Span>,
 }
 
 impl Default for SensorOptions {
@@ -57,6 +62,7 @@ impl Default for SensorOptions {
             btf: None,
             ring_bytes: RingBytes::DEFAULT,
             outcome_timeout: Span::from_secs(1),
+            self_test: None,
         }
     }
 }

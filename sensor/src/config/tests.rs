@@ -37,6 +37,7 @@ fn every_key_can_be_set() {
         btf = "/boot/btf"
         ring_bytes = 131072
         outcome_timeout = "250ms"
+        self_test = "5m"
         [rules]
         dirs = ["builtin", "rules", "/srv/rules"]
         [output.stdout]

@@ -27,7 +27,7 @@ use self::marks::{Appeared, Facts, FileSystem, Marks, join};
 pub use self::process::Recall;
 use self::process::{Pidfd, Who};
 use self::system::Abilities;
-use crate::event::{Action, Event, EventId, File, Origin, Outcome};
+use crate::event::{Action, Event, EventId, File, Origin, Outcome, SELF_TEST};
 use crate::host::Host;
 use crate::prefix::Prefix;
 
@@ -200,7 +200,9 @@ impl Fanotify {
             self.overflow(host);
             return;
         }
-        if notification.pid == std::process::id() {
+        // What the daemon does itself concerns no rule but the one that sees whether it still sees.
+        let is_test = notification.entry.is_some_and(|entry| entry.name == SELF_TEST.as_bytes());
+        if notification.pid == std::process::id() && !is_test {
             return;
         }
         if notification.mask & libc::FAN_ONDIR != 0 {

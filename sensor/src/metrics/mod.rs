@@ -28,6 +28,7 @@ pub enum Family {
     OutputWaiting,
     SpoolBytes,
     SpoolErrors,
+    SelfTests,
     LogLinesLost,
     SourceFallbacks,
     Rescans,
@@ -45,7 +46,7 @@ pub enum Kind {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
@@ -56,6 +57,7 @@ impl Family {
         Self::OutputWaiting,
         Self::SpoolBytes,
         Self::SpoolErrors,
+        Self::SelfTests,
         Self::LogLinesLost,
         Self::SourceFallbacks,
         Self::Rescans,
@@ -91,6 +93,7 @@ impl Family {
             Self::OutputWaiting => "ldsentry_output_waiting_alerts",
             Self::SpoolBytes => "ldsentry_spool_bytes",
             Self::SpoolErrors => "ldsentry_spool_errors",
+            Self::SelfTests => "ldsentry_self_tests",
             Self::LogLinesLost => "ldsentry_log_lines_lost",
             Self::SourceFallbacks => "ldsentry_source_fallbacks",
             Self::Rescans => "ldsentry_rescans",
@@ -116,6 +119,7 @@ impl Family {
             }
             Self::OutputWaiting => "Alerts in the spool that a network output has still to deliver",
             Self::SpoolBytes => "What the alerts in the spool take",
+            Self::SelfTests => "Files that the sensor made to see whether it sees them, and did",
             Self::SpoolErrors => "Failures to use the spool's file; alerts are kept in memory meanwhile",
             Self::LogLinesLost => "Log lines lost because standard error did not take them",
             Self::SourceFallbacks => {
@@ -141,6 +145,7 @@ impl Family {
             Self::OutputErrors | Self::OutputSummaries | Self::OutputWaiting => &["output"],
             Self::SpoolBytes
             | Self::SpoolErrors
+            | Self::SelfTests
             | Self::LogLinesLost
             | Self::SourceFallbacks
             | Self::Rescans
@@ -345,6 +350,11 @@ impl Metrics {
     /// Failures to use the spool's file.
     pub fn spool_errors(&self) -> Handle {
         self.series(Family::SpoolErrors, &[])
+    }
+
+    /// Tests of its own that the sensor saw.
+    pub fn self_tests(&self) -> Handle {
+        self.series(Family::SelfTests, &[])
     }
 
     /// Every series and its value now.
