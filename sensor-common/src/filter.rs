@@ -24,6 +24,9 @@ pub const ANY: u32 = 2;
 /// How many filters there are in a generation: one for each action, and [`ANY`].
 pub const ACTIONS: u32 = 3;
 
+/// Names that an action's filter can have.
+pub const MAX_NAMES: u32 = 1 << 15;
+
 /// Of the numbers that say which file systems are mounted below a directory that is looked for: a bit for each device, see
 /// [`device_bit`]. Written by the daemon; a mount that could change it sets all.
 pub const MOUNTED: u32 = 0;

@@ -23,9 +23,10 @@ pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static LENGTHS: Array<filter::Lengths> = Array::with_max_entries(2 * filter::ACTIONS, 0);
 
-/// The filter's names, a bit for each action. Filled as needed (`BPF_F_NO_PREALLOC`).
+/// The filter's names, a bit for each action. Filled as needed (`BPF_F_NO_PREALLOC`); there is room for two generations.
 #[map]
-pub static NAMES: HashMap<filter::Key, u32> = HashMap::with_max_entries(1 << 17, 1);
+pub static NAMES: HashMap<filter::Key, u32> =
+    HashMap::with_max_entries(2 * (filter::ACTIONS - 1) * filter::MAX_NAMES, 1);
 
 /// `sensor_common::filter::MOUNTED` and its kin.
 #[map]

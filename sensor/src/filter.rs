@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sensor_common::filter::{
-    self, ABOVE, BEGINNING, COMPARED, CREATION, DIRECTORY, END, ENTRY, Key, Lengths, RENAME, fold, keep,
-    length_bit,
+    self, ABOVE, BEGINNING, COMPARED, CREATION, DIRECTORY, END, ENTRY, Key, Lengths, MAX_NAMES, RENAME, fold,
+    keep, length_bit,
 };
 
 use crate::event::Action;
@@ -91,10 +91,15 @@ impl Filter {
 }
 
 impl Filters {
-    /// Adds what is to pass when an action is done.
+    /// Adds what is to pass when an action is done. If there are more names than the kernel has room for, everything does.
     pub fn add(&mut self, action: Action, filter: Filter) {
-        if !filter.is_empty() {
-            self.0.entry(action).or_default().extend(filter);
+        if filter.is_empty() {
+            return;
+        }
+        let all = self.0.entry(action).or_default();
+        all.extend(filter);
+        if all.names().count() > MAX_NAMES as usize {
+            *all = Filter { original: all.original, ..Filter::everything() };
         }
     }
 
@@ -317,6 +322,17 @@ pub(crate) mod tests {
         filters.add(Action::Creation, Filter::everything());
         assert!(kernel_passes(&filters, Action::Creation, b"/x"));
         assert!(!kernel_passes(&filters, Action::Rename, b"/x"));
+    }
+
+    #[test]
+    fn more_names_than_there_is_room_for_let_everything_pass() {
+        let entries = (0..=MAX_NAMES).map(|number| number.to_string().into_bytes());
+        let mut filters =
+            creations(Filter { entries: entries.clone().skip(1).collect(), ..Filter::default() });
+        assert_passes(&filters, &["/1"], &["/0"]);
+        filters.add(Action::Creation, Filter { entries: entries.take(1).collect(), ..Filter::default() });
+        assert_passes(&filters, &["/0", "/1", "/x"], &[]);
+        assert!(filters.names(0).is_empty());
     }
 
     #[test]
