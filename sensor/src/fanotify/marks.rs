@@ -149,6 +149,16 @@ impl Marks {
         }
     }
 
+    /// A marked directory is no more.
+    pub(super) fn deleted(&mut self, handle: &[u8]) {
+        let Some(directory) = self.directories.remove(handle) else { return };
+        for path in directory.paths {
+            if self.by_path.get(&path).is_some_and(|found| **found == *handle) {
+                self.by_path.remove(&path);
+            }
+        }
+    }
+
     /// Remembers what an entry is now, if it still is.
     pub(super) fn note(&mut self, directory: &[u8], name: &[u8], facts: Option<Facts>) {
         let Some(directory) = self.directories.get_mut(directory) else { return };
@@ -181,7 +191,13 @@ impl Marks {
             match listed {
                 // It went again, or is no directory: its name in the marked one above is all there is to see.
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(error) => drop(self.refused.insert(path, error.into())),
+                Err(error) => {
+                    self.refused.insert(path, error.into());
+                    // Of all that are left to mark, one stands for the others.
+                    if self.directories.len() >= MAX_DIRECTORIES {
+                        break;
+                    }
+                }
             }
         }
         appeared

@@ -200,6 +200,13 @@ impl Fanotify {
             self.overflow(host);
             return;
         }
+        if notification.mask & libc::FAN_DELETE_SELF != 0 {
+            // It is told of by its own handle, with a dot for a name.
+            if let Some(entry) = notification.entry {
+                self.marks.deleted(entry.directory);
+            }
+            return;
+        }
         // What the daemon does itself concerns no rule but the one that sees whether it still sees.
         let is_test = notification.entry.is_some_and(|entry| entry.name == SELF_TEST.as_bytes());
         if notification.pid == std::process::id() && !is_test {
@@ -352,7 +359,7 @@ impl Fanotify {
 /// What is asked for in every marked directory.
 fn mask(abilities: Abilities) -> u64 {
     let renames = if abilities.renames { libc::FAN_RENAME } else { libc::FAN_MOVED_TO };
-    libc::FAN_CREATE | renames | libc::FAN_ONDIR
+    libc::FAN_CREATE | renames | libc::FAN_DELETE_SELF | libc::FAN_ONDIR
 }
 
 fn is_rename(notification: &Notification<'_>) -> bool {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use integration_tests::native::{Sensor, shell};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{FANOTIFY, alerts_of, assert_fields, paths, tree};
@@ -78,6 +79,30 @@ fn directories_that_appear_are_followed() -> Result<()> {
     shell(tree.path(), "touch $T/etc/ld.so.conf.d/a/b/d")?;
     assert_fields(&sensor.alert_for("etc/ld.so.conf.d/a/b/d")?, &json!({"ldsentry.origin": "notification"}));
     assert_eq!(paths(&sensor.others()?, tree.path()), Vec::<String>::new());
+    Ok(())
+}
+
+/// Directories that come and go use nothing up: more of them than can be marked at once.
+#[test]
+fn directories_that_are_gone_make_room() -> Result<()> {
+    const AT_ONCE: usize = 1_000;
+    let Some(tree) = tree()? else { return Ok(()) };
+    let mut sensor = Sensor::start(tree.path(), FANOTIFY)?;
+    let directory = tree.path().join("etc/ld.so.conf.d");
+    for round in 0..18 {
+        let names: Vec<PathBuf> =
+            (0..AT_ONCE).map(|number| directory.join(format!("{round}-{number}"))).collect();
+        names.iter().try_for_each(fs::create_dir)?;
+        // By then all are marked.
+        sensor.others()?;
+        names.iter().try_for_each(fs::remove_dir)?;
+    }
+    fs::create_dir(directory.join("last"))?;
+    sensor.others()?;
+    fs::write(directory.join("last/x"), "")?;
+    assert_fields(&sensor.alert_for("etc/ld.so.conf.d/last/x")?, &json!({"ldsentry.origin": "notification"}));
+    let ended = sensor.end(Signal::TERM)?;
+    assert_eq!(ended.counter("ldsentry_directories_not_watched_total")?, 0, "{}", ended.stderr);
     Ok(())
 }
 
