@@ -239,12 +239,13 @@ mod tests {
         let lengths = [
             offset_of!(Lengths, entry),
             offset_of!(Lengths, directory),
+            offset_of!(Lengths, above),
             offset_of!(Lengths, beginning),
             offset_of!(Lengths, end),
             offset_of!(Lengths, everything),
             offset_of!(Lengths, original),
         ];
-        assert_eq!((size_of::<Lengths>(), lengths), (32, [0, 8, 16, 20, 24, 28]));
+        assert_eq!((size_of::<Lengths>(), lengths), (40, [0, 8, 16, 24, 28, 32, 36]));
     }
 
     #[test]
