@@ -259,16 +259,16 @@ impl Fanotify {
         if !wanted && !paths.iter().any(|path| self.marks.leads_through(path)) {
             return;
         }
-        let who = self.who(notification.pid, pidfd, host);
-        let mut appeared = Vec::new();
-        for path in &paths {
-            appeared.extend(self.marks.cover(&self.group, path));
-        }
         if !is_rename(notification) {
             // Made just now; what is in it already was made by whoever.
-            self.wait_for_notifications(appeared);
+            for path in &paths {
+                let appeared = self.marks.cover(&self.group, path);
+                self.wait_for_notifications(appeared);
+            }
             return;
         }
+        let who = self.who(notification.pid, pidfd, host);
+        let appeared: Vec<_> = paths.iter().flat_map(|path| self.marks.cover(&self.group, path)).collect();
         if wanted && let Some(entry) = notification.entry {
             let facts = self.facts(entry, notification.target);
             let file = file(&paths, &original_paths, facts, self.file_system(entry), &who);
