@@ -1,6 +1,6 @@
-//! `cargo xtask run`: the daemon at work, on this kernel if it can be hooked, else on a stock one in the lab.
+//! `cargo xtask run`: the daemon at work, on this host, or on a stock kernel in the lab that it attacks.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,6 +21,14 @@ pub enum Place {
     Here,
 }
 
+/// What `ldsentry check` says of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Hooks,
+    Fanotify,
+    Nothing,
+}
+
 /// Runs the daemon. Gives the exit code.
 pub fn run(place: Place) -> Result<i32> {
     let binaries = build(&[("sensor", "ldsentry")])?;
@@ -31,26 +39,51 @@ pub fn run(place: Place) -> Result<i32> {
         let check = Command::new(binaries.path("ldsentry")).arg("check").args(arguments).output();
         check.context("running ldsentry check")
     };
-    // fanotify would do, but it is not what there is to see.
     let report: serde_json::Value =
         serde_json::from_slice(&check(&["--format", "json"])?.stdout).context("reading ldsentry's check")?;
-    if report["attach"].is_string() {
-        return here(&binaries);
+    let host = match report["source"].as_str() {
+        Some("ebpf") => Host::Hooks,
+        Some("fanotify") => Host::Fanotify,
+        _ => Host::Nothing,
+    };
+    if is_shown_here(place, host, std::io::stdin().is_terminal()) {
+        return here(&binaries, host);
     }
-    let check = check(&[])?;
-    let why = format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
     if place == Place::Here {
-        bail!("this host's kernel cannot be hooked:\n{}", why.trim_end());
+        let check = check(&[])?;
+        let why =
+            format!("{}{}", String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
+        bail!("this host cannot be watched:\n{}", why.trim_end());
     }
-    complain(
-        "this host's kernel cannot be hooked (`ldsentry check` tells why): using a stock kernel in the lab",
-    );
+    complain(match host {
+        Host::Fanotify => {
+            "this host's kernel takes fanotify only, and nobody is at a terminal to try it (`--native` watches it all the \
+             same): showing the hooks on a stock kernel in the lab"
+        }
+        Host::Hooks | Host::Nothing => {
+            "this host cannot be watched (`ldsentry check` tells why): using a stock kernel in the lab"
+        }
+    });
     in_lab(&binaries)
 }
 
-fn here(binaries: &Binaries) -> Result<i32> {
+/// Whether this host is watched. With fanotify somebody has to be there to try it: the lab attacks itself, with hooks.
+fn is_shown_here(place: Place, host: Host, somebody: bool) -> bool {
+    match (place, host) {
+        (Place::Lab, _) | (_, Host::Nothing) => false,
+        (Place::Anywhere, Host::Fanotify) => somebody,
+        (Place::Anywhere, Host::Hooks) | (Place::Here, Host::Hooks | Host::Fanotify) => true,
+    }
+}
+
+fn here(binaries: &Binaries, host: Host) -> Result<i32> {
     let mut command = Command::new(binaries.path("ldsentry"));
     command.args(["run", "--output", "pretty"]);
+    if host == Host::Fanotify {
+        complain(
+            "this kernel takes no hooks: `cargo xtask run --vm` shows them at work on a stock kernel in the lab",
+        );
+    }
     complain(
         "this host is being watched. In another terminal, as root, try (and remove the file afterwards):",
     );
@@ -94,6 +127,27 @@ fn show(guest: &Guest) -> Result<i32> {
             Kind::End => code = frame.text().parse().context("reading the script's exit code")?,
             Kind::Done => return Ok(code),
             Kind::Hello | Kind::Ready | Kind::DaemonExit | Kind::Begin | Kind::Failed => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_preferred_where_there_is_something_to_see() {
+        for (place, host, somebody, here) in [
+            (Place::Anywhere, Host::Hooks, false, true),
+            (Place::Anywhere, Host::Fanotify, true, true),
+            // A pipe or a script would wait for ever.
+            (Place::Anywhere, Host::Fanotify, false, false),
+            (Place::Here, Host::Fanotify, false, true),
+            (Place::Here, Host::Nothing, true, false),
+            (Place::Anywhere, Host::Nothing, true, false),
+            (Place::Lab, Host::Hooks, true, false),
+        ] {
+            assert_eq!(is_shown_here(place, host, somebody), here, "{place:?}, {host:?}, {somebody}");
         }
     }
 }

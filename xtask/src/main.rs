@@ -21,7 +21,8 @@ struct Arguments {
 enum Task {
     /// Find an eBPF toolchain and the lab's tools, and install what is missing
     Setup,
-    /// Watch the daemon at work: on this kernel if it can be hooked, else on a stock one under QEMU
+    /// Watch the daemon at work: on this host if it can be watched, else on a stock kernel under QEMU. Without a terminal,
+    /// on this host only if its kernel can be hooked
     Run {
         /// Use a stock kernel under QEMU
         #[arg(long, conflicts_with = "native")]
