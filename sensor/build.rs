@@ -1,9 +1,12 @@
 //! Builds the eBPF programs and puts their object file where `kernel` embeds it.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain, build_ebpf};
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 
 /// The name under which `cargo xtask setup` links a toolchain that has `core` for BPF, where rustup has none.
 const LINKED_TOOLCHAIN: &str = "ldsentry-ebpf";
@@ -22,7 +25,30 @@ fn main() -> Result<()> {
         Toolchain::Nightly
     };
     build_ebpf([package], toolchain)
-        .context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")
+        .context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")?;
+    if std::env::var("PROFILE")? != "release" {
+        return Ok(());
+    }
+    let object = PathBuf::from(std::env::var("OUT_DIR")?).join("sensor-ebpf");
+    strip(&object).with_context(|| format!("stripping {}", object.display()))
+}
+
+/// Takes out what only a debugger reads, which is most of it. The BTF has been made of that, and stays.
+fn strip(path: &Path) -> Result<()> {
+    let data = std::fs::read(path)?;
+    let mut object = Builder::read(data.as_slice())?;
+    for section in &mut object.sections {
+        section.delete = section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
+    }
+    object.delete_orphans();
+    // LLVM keeps the names of sections with those of symbols, which the builder does not.
+    let names = object.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    object.write(&mut stripped)?;
+    Ok(std::fs::write(path, stripped)?)
 }
 
 fn has_linked_toolchain() -> bool {
