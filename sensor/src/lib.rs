@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod below;
 pub mod check;
+pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod detect;

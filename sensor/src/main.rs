@@ -1,9 +1,7 @@
 //! `ldsentry`, the command.
 
-mod cli;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run()
+    sensor::cli::run()
 }

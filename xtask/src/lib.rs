@@ -6,6 +6,7 @@ pub mod command;
 pub mod demo;
 pub mod fuzz;
 pub mod lab;
+pub mod manual;
 pub mod servers;
 pub mod setup;
 pub mod test;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::command::workspace;
 use xtask::demo::{self, Place};
 use xtask::lab::{self, ScriptOptions};
-use xtask::{fuzz, setup, test, tidy};
+use xtask::{fuzz, manual, setup, test, tidy};
 
 /// What cargo cannot do
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ enum Task {
     },
     /// Check what the compiler does not, and list long files
     Tidy,
+    /// Write manual pages and shell completions into target/dist
+    Manual,
     /// Try things in a stock kernel under QEMU
     #[command(subcommand)]
     Lab(Lab),
@@ -91,6 +94,7 @@ fn perform(task: &Task) -> Result<i32> {
         }),
         Task::Test { filter } => test::run(filter.as_deref()),
         Task::Fuzz { seconds, filter } => fuzz::run(*seconds, filter.as_deref()),
+        Task::Manual => manual::write(&workspace().join("target/dist")).map(|()| 0),
         Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),
         Task::Lab(Lab::Shell { options }) => lab::shell(options).map(|()| 0),
     }

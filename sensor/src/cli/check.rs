@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::check::{Facts, Report, Site};
+use crate::config::{DEFAULT_PATH, Overrides, Settings};
+use crate::{load, pipeline};
 use anyhow::Context as _;
 use clap::Args;
-use sensor::check::{Facts, Report, Site};
-use sensor::config::{DEFAULT_PATH, Overrides, Settings};
-use sensor::{load, pipeline};
 
 use super::{Exit, TextFormat, output};
 

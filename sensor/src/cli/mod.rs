@@ -12,9 +12,9 @@ mod setup;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sensor::load::{Loaded, load};
-use sensor::rule::Diagnostic;
+use crate::load::{Loaded, load};
+use crate::rule::Diagnostic;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// What the exit codes mean; 2 is clap's, for wrong usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +57,31 @@ enum Command {
     /// Try rules on ECS events from a file
     Replay(replay::ReplayArgs),
     /// List, show, check and explain rules
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ldsentry rules list
+  ldsentry rules check --rules ./rules
+  ldsentry rules explain dynamic_linker_creation_or_modification event.json"
+    )]
     Rules(rules::RulesCommand),
     /// Prepare the servers that alerts go to
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ldsentry setup elasticsearch"
+    )]
     Setup(setup::SetupCommand),
     /// Show the configuration in force, or its JSON schema
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ldsentry config show --config /etc/ldsentry/ldsentry.toml
+  ldsentry config schema"
+    )]
     Config(config::ConfigCommand),
 }
 
@@ -87,8 +105,13 @@ enum TextFormat {
     Json,
 }
 
+/// The definition of all arguments, for manual pages and completions: examples/manual.rs.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that the arguments name.
-pub(crate) fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = match command {
         Command::Run(args) => run::run(args),
@@ -124,7 +147,7 @@ impl RuleArgs {
     fn try_load(&self) -> anyhow::Result<Result<Loaded, Vec<Diagnostic>>> {
         let (mut sources, mut exceptions) = (self.rules.clone(), Vec::new());
         if let Some(path) = &self.config {
-            let settings = sensor::config::Settings::load(Some(path))?;
+            let settings = crate::config::Settings::load(Some(path))?;
             if sources.is_empty() {
                 sources = settings.rules.dirs.into_iter().map(PathBuf::from).collect();
             }
@@ -143,10 +166,19 @@ fn print_diagnostics(diagnostics: &[Diagnostic]) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn arguments_are_consistent() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        fn check(command: &clap::Command) {
+            let examples =
+                command.get_after_help().is_some_and(|help| help.to_string().contains("Examples:\n"));
+            assert!(examples, "`{}` has no examples", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&super::command());
     }
 }

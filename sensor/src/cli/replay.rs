@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use crate::replay::{Format, ReplayError, replay};
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use sensor::replay::{Format, ReplayError, replay};
 
 use super::{Exit, RuleArgs, output};
 

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::detect::Engine;
+use crate::filter::{Filter, Filters};
+use crate::load::Loaded;
+use crate::rule::{Rule, Skipped};
 use clap::{Args, Subcommand};
-use sensor::detect::Engine;
-use sensor::filter::{Filter, Filters};
-use sensor::load::Loaded;
-use sensor::rule::{Rule, Skipped};
 use serde_json::{Value, json};
 
 use super::{Exit, RuleArgs, TextFormat, output};
@@ -19,10 +19,24 @@ use super::{Exit, RuleArgs, TextFormat, output};
 #[derive(Debug, Subcommand)]
 pub(super) enum RulesCommand {
     /// List the rules in the order in which they are tried, and those that are skipped
+    #[command(after_help = "\
+Examples:
+  ldsentry rules list
+  ldsentry rules list --rules ./rules --rules builtin
+  ldsentry rules list --format json | jq -r '.skipped[].reason'")]
     List(ListArgs),
     /// Show a rule
+    #[command(after_help = "\
+Examples:
+  ldsentry rules show dynamic_linker_creation_or_modification
+  ldsentry rules show 'Dynamic Linker Creation or Modification' --format json | jq -r .rule.rule.query")]
     Show(ShowArgs),
     /// Check rules: what is wrong, what could silently never fire
+    #[command(after_help = "\
+Examples:
+  ldsentry rules check --rules ./rules
+  ldsentry rules check --config /etc/ldsentry/ldsentry.toml     with its exceptions
+  ldsentry rules check --rules ./rules --format json | jq '.errors'")]
     Check(ListArgs),
     /// Show a rule as a tree, with the truth of each clause for an event
     #[command(after_help = "\
@@ -184,8 +198,8 @@ fn cost(filters: &Filters) -> String {
     for action in filters.actions() {
         let cost = filters.get(action).map(filter_cost).unwrap_or_default();
         match costs.iter_mut().find(|(same, _)| *same == cost) {
-            Some((_, actions)) => actions.push(sensor::ecs::action(action)),
-            None => costs.push((cost, vec![sensor::ecs::action(action)])),
+            Some((_, actions)) => actions.push(crate::ecs::action(action)),
+            None => costs.push((cost, vec![crate::ecs::action(action)])),
         }
     }
     if costs.is_empty() {
@@ -226,7 +240,7 @@ fn summary_with_cost(engine: &Engine, rule: usize) -> Value {
             "ends": texts(&filter.ends),
             "directories": texts(&filter.directories),
         });
-        Some((sensor::ecs::action(action).to_owned(), cost))
+        Some((crate::ecs::action(action).to_owned(), cost))
     });
     let mut summary = summary(engine.rule(rule));
     summary["kernel"] = Value::Object(actions.collect());

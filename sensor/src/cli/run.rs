@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::check::{Facts, explain};
+use crate::config::{Attach, Format, Overrides, RuleSource, Settings, Source};
+use crate::kernel::KernelError;
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::pipeline::{self, PipelineError};
 use clap::Args;
-use sensor::check::{Facts, explain};
-use sensor::config::{Attach, Format, Overrides, RuleSource, Settings, Source};
-use sensor::kernel::KernelError;
-use sensor::log::Log;
-use sensor::metrics::Metrics;
-use sensor::pipeline::{self, PipelineError};
 
 use super::Exit;
 
@@ -46,8 +46,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let settings =
         Settings::load(config.as_deref())?.with_overrides(Overrides { rules, source, attach, btf, output });
     let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
-    let internal = settings.sensor.self_test.and_then(|_| sensor::self_test::rule());
-    let loaded = match sensor::load::load_with(&sources, &settings.exceptions, internal) {
+    let internal = settings.sensor.self_test.and_then(|_| crate::self_test::rule());
+    let loaded = match crate::load::load_with(&sources, &settings.exceptions, internal) {
         Ok(loaded) => loaded,
         Err(errors) => {
             super::print_diagnostics(&errors);

@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use crate::config::Settings;
+use crate::sink::{elasticsearch_templates, setup_elasticsearch};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use sensor::config::Settings;
-use sensor::sink::{elasticsearch_templates, setup_elasticsearch};
 
 use super::{Exit, output};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SetupCommand {
     /// Install the index template for alerts in the cluster of [output.elasticsearch]
+    #[command(after_help = "\
+Examples:
+  ldsentry setup elasticsearch --config /etc/ldsentry/ldsentry.toml
+  ldsentry setup elasticsearch --print      the requests, for whoever has the rights")]
     Elasticsearch(ElasticsearchArgs),
 }
 

@@ -5,12 +5,12 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use crate::detect::{Engine, Exclusion, Verdict};
+use crate::ecs::{self, Field};
+use crate::replay::FieldReader;
 use anyhow::Context as _;
 use eql::{ClauseKind, Document as _, Explanation};
 use jiff::Timestamp;
-use sensor::detect::{Engine, Exclusion, Verdict};
-use sensor::ecs::{self, Field};
-use sensor::replay::FieldReader;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -185,5 +185,5 @@ fn shortened(text: &str) -> String {
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }
-    sensor::alert::escape(&shown)
+    crate::alert::escape(&shown)
 }
