@@ -2,6 +2,7 @@
 //!
 //! Both come from the same function, so that an event and its JSON always give the same verdict.
 
+mod about;
 mod field;
 mod process;
 mod text;
@@ -258,7 +259,7 @@ fn view(view: View) -> &'static str {
 }
 
 /// A UUID-shaped name for what `parts` identify together, the same on every call.
-fn identity(parts: &[&str]) -> String {
+pub(crate) fn identity(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);

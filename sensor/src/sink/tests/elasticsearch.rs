@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::fields::{leaves, mapped_fields, sample_alert, sample_events};
 use super::*;
 use crate::config::{ElasticsearchOptions, Settings};
 use crate::sink::network::Outcome;
@@ -267,60 +268,18 @@ fn what_the_server_refuses_is_kept_with_the_reason() {
     assert_eq!(letter["alert"]["id"], "1");
 }
 
-/// All fields that the templates map, by name.
-fn mapped_fields() -> std::collections::BTreeMap<String, Value> {
-    fn collect(prefix: &str, properties: &Value, fields: &mut std::collections::BTreeMap<String, Value>) {
-        for (name, mapping) in properties.as_object().unwrap() {
-            match mapping.get("properties") {
-                Some(below) => collect(&format!("{prefix}{name}."), below, fields),
-                None => drop(fields.insert(format!("{prefix}{name}"), mapping.clone())),
-            }
-        }
-    }
-    let mut fields = std::collections::BTreeMap::new();
-    for (_, template) in elasticsearch_templates("logs-ldsentry.alerts-default") {
-        if let Some(properties) = template.pointer("/template/mappings/properties") {
-            collect("", properties, &mut fields);
-        }
-    }
-    fields
-}
-
-/// The leaves of a document, as Elasticsearch names them.
-fn leaves(prefix: &str, value: &Value, mapped: &dyn Fn(&str) -> bool, found: &mut Vec<(String, Value)>) {
-    match value {
-        Value::Object(map) if !mapped(prefix) => {
-            for (name, value) in map {
-                let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                leaves(&name, value, mapped, found);
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| leaves(prefix, value, mapped, found)),
-        value => found.push((prefix.to_owned(), value.clone())),
-    }
-}
-
 const MAPPINGS: &str = "deploy/elasticsearch/ldsentry-ecs-mappings.json";
 
 #[test]
 fn the_templates_map_every_field_of_an_alert_with_a_type_that_takes_its_value() {
     let fields = mapped_fields();
-    let event = crate::testing::rename("/tmp/a.conf", "/etc/ld.so.preload");
-    let document = crate::ecs::Document::new(
-        &event,
-        &crate::ecs::FieldTable::default(),
-        crate::ecs::Candidate::default(),
-    )
-    .to_json();
-    let rule = crate::rule::RuleSet::builtin().rules.remove(0);
-    let source = crate::alert::Source { document, id: None, index: None, decided_by: "x" };
-    let alert = crate::alert::Alert::new(&rule, source, jiff::Timestamp::UNIX_EPOCH);
-    let mut found = Vec::new();
-    leaves("", &Value::Object(alert.document), &|name| fields.contains_key(name), &mut found);
-    assert!(found.len() > 100, "{} fields", found.len());
+    let alerts = sample_events().into_iter().map(|event| sample_alert(&event).document);
+    let found: Vec<_> = alerts.flat_map(|document| leaves(&document)).collect();
+    assert!(found.len() > 400, "{} values", found.len());
     for (name, value) in found {
         let Some(mapping) = fields.get(&name) else { panic!("{name} is not mapped: add it to {MAPPINGS}") };
-        let fits = match mapping["type"].as_str().unwrap() {
+        let values = if let Value::Array(values) = value { values } else { vec![value] };
+        let fits = |value: &Value| match mapping["type"].as_str().unwrap() {
             "date" => value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok()),
             "long" => value.is_i64() || value.is_u64(),
             "float" => value.is_number(),
@@ -330,7 +289,7 @@ fn the_templates_map_every_field_of_an_alert_with_a_type_that_takes_its_value() 
             "constant_keyword" | "wildcard" | "match_only_text" => value.is_string(),
             other => panic!("unknown type {other}"),
         };
-        assert!(fits, "{name}: {value} is no {mapping}");
+        assert!(values.iter().all(fits), "{name}: {values:?} is no {mapping}");
     }
     for field in crate::ecs::Field::ALL {
         assert!(fields.contains_key(field.name()), "{} is not mapped: add it to {MAPPINGS}", field.name());

@@ -11,6 +11,7 @@ use super::*;
 use crate::config::{FileMode, FileOptions, Format};
 
 mod elasticsearch;
+mod fields;
 mod http;
 mod network;
 mod suppressed;
