@@ -14,12 +14,12 @@ use tokio::time::MissedTickBehavior;
 
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
-use crate::alert::{self, Alert, Suppressed};
+use crate::alert::{self, Alert, SentEvent, Suppressed};
 use crate::below::{Found, Search};
 use crate::config::{Attach, MetricsOptions, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
-use crate::ecs::{self, Document};
+use crate::ecs::{self, Candidate, Document};
 use crate::enrich::enrich;
 use crate::event::{Event, Outcome};
 use crate::fanotify::FanotifyError;
@@ -345,6 +345,8 @@ impl Pipeline<'_> {
     fn detect(&mut self, event: &Event) {
         let now = jiff::Timestamp::now();
         let Self { engine, handles, metrics, outputs, self_test, .. } = self;
+        // The path that a rule looks for, if one does: rules elsewhere are to see the same.
+        let (mut candidate, mut is_own) = (Candidate::default(), false);
         engine.detect_event(event, now, |detection| {
             let rule = engine.rule(detection.rule);
             let excluded = match detection.verdict {
@@ -352,7 +354,9 @@ impl Pipeline<'_> {
                 Verdict::Alert => None,
                 Verdict::NoMatch(_) | Verdict::NotOffered => return,
             };
+            candidate = detection.candidate;
             if rule.id == SELF_TEST_RULE_ID {
+                is_own = true;
                 if self_test.as_mut().is_some_and(SelfTest::arrived) {
                     clean_up();
                     metrics.self_tests().increment();
@@ -381,6 +385,11 @@ impl Pipeline<'_> {
             let alert: Arc<dyn Record> = Arc::new(Alert::new(rule, source, now));
             outputs.send(&alert);
         });
+        if event.outcome != Outcome::Failure && !is_own {
+            outputs.send_event(|| {
+                Arc::new(SentEvent::new(Document::new(event, engine.table(), candidate).to_json()))
+            });
+        }
     }
 
     /// Delivers what is left and prints the counters, which then hold it too.

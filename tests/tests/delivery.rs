@@ -156,6 +156,62 @@ fn delivery_loses_nothing_whatever_fails() -> Result<()> {
     Ok(())
 }
 
+/// Rules that run in the cluster see the events themselves, those too that raise no alert here.
+#[test]
+fn events_are_delivered_beside_alerts_if_asked_for() -> Result<()> {
+    if !isolate()? {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let tree = directory.path();
+    fs::create_dir_all(tree.join("etc/ld.so.conf.d"))?;
+    let server = Elasticsearch::start();
+    let config = tree.join("ldsentry.toml");
+    fs::write(
+        &config,
+        format!(
+            "[spool]\npath = 'state/spool.redb'\ndead_letters = 'dead.ndjson'\n\
+             [output.elasticsearch]\nurls = ['{}']\nevent_data_stream = 'logs-endpoint.events.file-test'\n",
+            server.server.url()
+        ),
+    )?;
+    let mut sensor =
+        Sensor::start(tree, &["--source", "fanotify", "--config", &config.display().to_string()])?;
+    fs::write(tree.join("etc/ld.so.conf.d/excluded.swp"), "")?;
+    fs::write(tree.join("etc/ld.so.preload"), "")?;
+    sensor.alert_for("etc/ld.so.preload")?;
+    let ended = sensor.end(Signal::TERM)?;
+
+    let state = server.state();
+    let in_stream = |stream: &str, file: &str| -> Vec<&Value> {
+        let documents = state.documents.values().filter(|(index, _)| index == stream);
+        let documents = documents.map(|(_, document)| document);
+        documents.filter(|document| lookup(document, "file.name") == Some(&Value::from(file))).collect()
+    };
+    let (alerts, events) = ("logs-ldsentry.alerts-default", "logs-endpoint.events.file-test");
+    assert_eq!(in_stream(alerts, "ld.so.preload").len(), 1);
+    assert_eq!(in_stream(alerts, "excluded.swp").len(), 0);
+    for file in ["ld.so.preload", "excluded.swp"] {
+        let found = in_stream(events, file);
+        ensure!(found.len() == 1, "{} events about {file}", found.len());
+        for (field, value) in [
+            ("event.kind", "event"),
+            ("event.action", "creation"),
+            ("data_stream.dataset", "endpoint.events.file"),
+            ("data_stream.namespace", "test"),
+        ] {
+            assert_eq!(lookup(found[0], field), Some(&Value::from(value)), "{field}");
+        }
+        ensure!(id(found[0]).is_none(), "an event is no alert");
+    }
+    let delivered = |output: &str| {
+        ended.counter(&format!("ldsentry_output_alerts_total{{output=\"{output}\",result=\"delivered\"}}"))
+    };
+    assert_eq!((delivered("elasticsearch")?, delivered("elasticsearch_events")?), (1, 2));
+    ensure!(tree.join("state/spool.events.redb").exists(), "events have a spool of their own");
+    Ok(())
+}
+
 /// Makes a file for an alert every now and then until `stop`. Gives how many.
 fn write_alerts(tree: &Path, stop: &AtomicBool) -> Result<u32> {
     let mut made = 0;

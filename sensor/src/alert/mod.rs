@@ -2,6 +2,7 @@
 
 mod document;
 mod pretty;
+mod sent_event;
 mod suppressed;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::document::lookup;
 use self::document::{flatten, remove, text, texts};
 pub use self::pretty::escape;
+pub use self::sent_event::SentEvent;
 pub use self::suppressed::Suppressed;
 use crate::ecs;
 use crate::rule::Rule;

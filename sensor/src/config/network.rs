@@ -52,6 +52,11 @@ pub struct ElasticsearchOptions {
     /// Data stream to create alerts in.
     #[serde(default = "default_data_stream")]
     pub data_stream: String,
+    /// Data stream for the events themselves, those too that raise no alert, such as `"logs-endpoint.events.file-ldsentry"`: then
+    /// rules that run in the cluster see them. None are sent without it. docs/elastic.md has more.
+    #[schemars(with = "String")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_data_stream: Option<String>,
     /// An API key as Elasticsearch shows it: encoded, or `id:key`.
     #[schemars(with = "SecretSource")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +108,15 @@ pub struct TlsOptions {
 impl SpoolOptions {
     pub(super) fn paths(&mut self) -> [&mut PathBuf; 2] {
         [&mut self.path, &mut self.dead_letters]
+    }
+
+    /// The spool of events, beside that of alerts.
+    pub(crate) fn for_events(&self) -> Self {
+        let beside = |path: &Path| {
+            let extension = path.extension().unwrap_or_default().to_string_lossy();
+            path.with_extension(format!("events.{extension}"))
+        };
+        Self { path: beside(&self.path), dead_letters: beside(&self.dead_letters), ..self.clone() }
     }
 }
 

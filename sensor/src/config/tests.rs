@@ -52,6 +52,7 @@ fn every_key_can_be_set() {
         [output.elasticsearch]
         urls = ["https://es1:9200", "https://es2:9200/below/"]
         data_stream = "logs-ldsentry.alerts-prod"
+        event_data_stream = "logs-endpoint.events.file-ldsentry"
         username = "ldsentry"
         password = {{ file = "password" }}
         gzip = false

@@ -27,7 +27,7 @@ use self::stdout::StdoutSink;
 pub use self::stdout::is_for_people;
 use self::worker::{Tuning, Worker};
 use crate::config::{OutputOptions, SpoolOptions};
-use crate::metrics::Metrics;
+use crate::metrics::{Handle, Metrics};
 
 /// An alert as outputs see it. It is rendered on the output's thread, in the form that the output wants.
 pub trait Record: fmt::Debug + Send + Sync {
@@ -42,6 +42,20 @@ pub trait Record: fmt::Debug + Send + Sync {
 }
 
 impl Record for crate::alert::Suppressed {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn to_line(&self) -> String {
+        self.to_line()
+    }
+
+    fn to_pretty(&self, _color: bool) -> String {
+        self.to_line() + "\n"
+    }
+}
+
+impl Record for crate::alert::SentEvent {
     fn id(&self) -> &str {
         &self.id
     }
@@ -141,6 +155,8 @@ pub struct Outputs {
     suppressed: Option<Worker>,
     working: watch::Receiver<usize>,
     network: Option<Network>,
+    /// For the events themselves, with a spool of their own: a flood of them must not cost an alert.
+    events: Option<Network>,
 }
 
 /// Outputs that read from the spool.
@@ -182,6 +198,10 @@ impl Outputs {
         }
         let tuning = Tuning { longest_retry: spool.longest_retry.get(), ..Tuning::default() };
         let mut outputs = Self::start(Sinks { local, network }, spool, metrics, tuning)?;
+        if let Some(elasticsearch) = options.elasticsearch.as_ref().and_then(Elasticsearch::for_events) {
+            outputs.events =
+                Some(Network::start_for_events(Box::new(elasticsearch), spool, metrics, tuning)?);
+        }
         if let Some(file) = &options.suppressed {
             outputs.suppressed = Some(start_suppressed(FileSink::named("suppressed", file), metrics)?);
         }
@@ -229,7 +249,7 @@ impl Outputs {
         }
         let network =
             if network.is_empty() { None } else { Some(Network::start(network, spool, metrics, tuning)?) };
-        Ok(Self { workers, suppressed: None, working, network })
+        Ok(Self { workers, suppressed: None, working, network, events: None })
     }
 
     /// Gives the alert to every output; with network outputs, at the next [`Outputs::flush`]. Never blocks: an output whose
@@ -252,16 +272,22 @@ impl Outputs {
         }
     }
 
+    /// Gives the event itself, at the next [`Outputs::flush`], to the output that is for this. Nothing is made where there is
+    /// none.
+    pub fn send_event(&self, event: impl FnOnce() -> Arc<dyn Record>) {
+        if let Some(events) = &self.events {
+            events.unspooled().push(event());
+        }
+    }
+
     /// Brings what was sent to the disk, for network outputs to deliver, and only then to the others: what any output has
     /// shown, those of the network will deliver, even if this process is killed.
     pub fn flush(&self) {
-        let Some(network) = &self.network else { return };
-        let alerts = std::mem::take(&mut *network.unspooled());
-        if !alerts.is_empty() {
-            network.spool.append(alerts.iter().map(|alert| (alert.id().to_owned(), alert.to_line())));
-            for alert in &alerts {
-                self.send_locally(alert);
-            }
+        if let Some(network) = &self.network {
+            network.flush().iter().for_each(|alert| self.send_locally(alert));
+        }
+        if let Some(events) = &self.events {
+            events.flush();
         }
     }
 
@@ -284,13 +310,10 @@ impl Outputs {
         let dropped = || self.workers.iter().map(Worker::dropped).sum::<u64>();
         let before = dropped();
         self.local().for_each(Worker::stop);
-        if let Some(network) = &self.network {
-            network.spool.close();
-        }
+        let networks = || self.network.iter().chain(&self.events);
+        networks().for_each(|network| network.spool.close());
         self.local().for_each(|worker| worker.finish(deadline));
-        if let Some(network) = &self.network {
-            network.finish(deadline);
-        }
+        networks().for_each(|network| network.finish(deadline));
         dropped() - before
     }
 
@@ -330,7 +353,38 @@ impl Network {
         tuning: Tuning,
     ) -> Result<Self, OutputsError> {
         let names: Vec<_> = sinks.iter().map(|sink| sink.name()).collect();
-        let spool = Arc::new(Spool::open(options, &names, metrics));
+        let spool = Spool::open(options, &names, metrics, metrics.spool_bytes());
+        Self::start_with(sinks, spool, options, metrics, tuning)
+    }
+
+    /// Whether it works or not is nothing that the alerts depend on.
+    fn start_for_events(
+        mut sink: Box<dyn NetworkSink>,
+        options: &SpoolOptions,
+        metrics: &Metrics,
+        tuning: Tuning,
+    ) -> Result<Self, OutputsError> {
+        let output = sink.name();
+        if let Err(failure) = sink.open() {
+            metrics.output(output).errors.increment();
+            tracing::error!(
+                output,
+                "{failure}; alerts are not affected, and this one is tried again with each event"
+            );
+        }
+        let options = options.for_events();
+        let spool = Spool::open(&options, &[output], metrics, Handle::default());
+        Self::start_with(vec![sink], spool, &options, metrics, tuning)
+    }
+
+    fn start_with(
+        sinks: Vec<Box<dyn NetworkSink>>,
+        spool: Spool,
+        options: &SpoolOptions,
+        metrics: &Metrics,
+        tuning: Tuning,
+    ) -> Result<Self, OutputsError> {
+        let spool = Arc::new(spool);
         let dead_letters = Arc::new(DeadLetters::new(options));
         let mut workers = Vec::new();
         for sink in sinks {
@@ -342,6 +396,15 @@ impl Network {
             workers.push(worker);
         }
         Ok(Self { spool, workers, unspooled: Mutex::default() })
+    }
+
+    /// Brings what was sent to the disk. Gives what it was.
+    fn flush(&self) -> Vec<Arc<dyn Record>> {
+        let records = std::mem::take(&mut *self.unspooled());
+        if !records.is_empty() {
+            self.spool.append(records.iter().map(|record| (record.id().to_owned(), record.to_line())));
+        }
+        records
     }
 
     fn unspooled(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Record>>> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use self::state::State;
 use crate::config::SpoolOptions;
-use crate::metrics::Metrics;
+use crate::metrics::{Handle, Metrics};
 
 /// How long after a failure the file is tried again.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
@@ -88,9 +88,14 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Opens the spool for `outputs`. A file that cannot be used is logged and tried again; alerts are kept in memory
-    /// meanwhile.
-    pub(super) fn open(options: &SpoolOptions, outputs: &[&'static str], metrics: &Metrics) -> Self {
-        let mut state = State::new(options, outputs, metrics);
+    /// meanwhile. `bytes` is told how much there is.
+    pub(super) fn open(
+        options: &SpoolOptions,
+        outputs: &[&'static str],
+        metrics: &Metrics,
+        bytes: Handle,
+    ) -> Self {
+        let mut state = State::new(options, outputs, metrics, bytes);
         state.make_room();
         state.save();
         Self { state: Mutex::new(state), changed: Condvar::new() }

@@ -60,7 +60,12 @@ impl Clock {
 }
 
 impl State {
-    pub(super) fn new(options: &SpoolOptions, outputs: &[&'static str], metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        options: &SpoolOptions,
+        outputs: &[&'static str],
+        metrics: &Metrics,
+        bytes_gauge: Handle,
+    ) -> Self {
         let named = |name: &&'static str| (*name).to_owned();
         Self {
             options: options.clone(),
@@ -83,7 +88,7 @@ impl State {
                     (named(name), SpoolCounters { dropped, waiting })
                 })
                 .collect(),
-            bytes_gauge: metrics.spool_bytes(),
+            bytes_gauge,
             unsaved: VecDeque::new(),
             unsaved_progress: true,
             closed: false,

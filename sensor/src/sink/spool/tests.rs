@@ -23,7 +23,7 @@ impl Rig {
     }
 
     fn open(&self, outputs: &[&'static str]) -> Spool {
-        Spool::open(&self.options, outputs, &self.metrics)
+        Spool::open(&self.options, outputs, &self.metrics, self.metrics.spool_bytes())
     }
 
     fn dropped(&self, output: &str) -> u64 {
@@ -252,7 +252,7 @@ fn what_an_earlier_daemon_left_comes_first_once_it_can_be_read() {
 fn a_daemon_that_appends_until_it_is_killed() {
     let path = PathBuf::from(std::env::var_os("LDSENTRY_TEST_SPOOL").unwrap());
     let options = SpoolOptions { path, ..SpoolOptions::default() };
-    let spool = Spool::open(&options, &["output"], &Metrics::default());
+    let spool = Spool::open(&options, &["output"], &Metrics::default(), Handle::default());
     println!();
     for number in 0.. {
         append(&spool, number..number + 1);

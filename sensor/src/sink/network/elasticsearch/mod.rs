@@ -29,6 +29,7 @@ const BULK: &str = "/_bulk?filter_path=errors,items.*.status,items.*.error";
 
 #[derive(Debug)]
 pub(in crate::sink) struct Elasticsearch {
+    name: &'static str,
     connection: Connection,
     data_stream: String,
     gzip: bool,
@@ -48,9 +49,20 @@ pub(super) struct Connection {
 
 impl Elasticsearch {
     pub(in crate::sink) fn new(options: &ElasticsearchOptions) -> Self {
+        Self::named("elasticsearch", &options.data_stream, options)
+    }
+
+    /// The output for the events themselves, if there is one.
+    pub(in crate::sink) fn for_events(options: &ElasticsearchOptions) -> Option<Self> {
+        let data_stream = options.event_data_stream.as_ref()?;
+        Some(Self::named("elasticsearch_events", data_stream, options))
+    }
+
+    fn named(name: &'static str, data_stream: &str, options: &ElasticsearchOptions) -> Self {
         Self {
+            name,
             connection: Connection::new(options),
-            data_stream: options.data_stream.clone(),
+            data_stream: data_stream.to_owned(),
             gzip: options.gzip,
             limits: BatchLimits { count: options.batch.get() as usize, bytes: BATCH_BYTES },
         }
@@ -68,7 +80,7 @@ impl Elasticsearch {
 
 impl NetworkSink for Elasticsearch {
     fn name(&self) -> &'static str {
-        "elasticsearch"
+        self.name
     }
 
     fn limits(&self) -> BatchLimits {
