@@ -19,13 +19,19 @@ pub const COMPARED: u32 = 8;
 pub const CREATION: u32 = 0;
 /// A file gets another path.
 pub const RENAME: u32 = 1;
+/// A file that is there can be changed from now on: it was opened for writing, or truncated.
+pub const MODIFICATION: u32 = 2;
+/// A file's name goes.
+pub const DELETION: u32 = 3;
+/// What is at a path changes because something is mounted there, or no longer is.
+pub const MOUNT: u32 = 4;
 /// Whatever is done: all filters together.
-pub const ANY: u32 = 2;
+pub const ANY: u32 = 5;
 /// How many filters there are in a generation: one for each action, and [`ANY`].
-pub const ACTIONS: u32 = 3;
+pub const ACTIONS: u32 = 6;
 
-/// Names that an action's filter can have.
-pub const MAX_NAMES: u32 = 1 << 15;
+/// Names that the filters of a generation can have together.
+pub const MAX_NAMES: u32 = 1 << 16;
 
 /// Of the numbers that say which file systems are mounted below a directory that is looked for: a bit for each device, see
 /// [`device_bit`]. Written by the daemon; a mount that could change it sets all.

@@ -97,6 +97,8 @@ offsets! {
     mm_arg_end: "mm_struct" "arg_end",
     file_mount: "file" "f_path.mnt",
     file_dentry: "file" "f_path.dentry",
+    file_mode: "file" "f_mode",
+    file_flags: "file" "f_flags",
     path_mount: "path" "mnt",
     path_dentry: "path" "dentry",
     fs_root_mount: "fs_struct" "root.mnt",

@@ -26,6 +26,11 @@ pub const KIND_MKNOD: u8 = 7;
 /// Something was mounted that can change which file systems are below a directory that is looked for: a [`Header`] alone.
 pub const KIND_MOUNTS: u8 = 9;
 
+/// A file that exists was opened for writing, or is about to be truncated: an [`Event`].
+pub const KIND_MODIFY: u8 = 10;
+/// A file is about to be unlinked: an [`Event`].
+pub const KIND_UNLINK: u8 = 11;
+
 /// A process runs a program, or a new one goes on with its parent's: an [`Event`] of which only the part about the process
 /// is filled in. It is kept in a map, where the first [`PROCESS`] bytes of it have room.
 pub const KIND_PROCESS: u8 = 8;
@@ -41,6 +46,8 @@ pub const FLAG_UNTRACKED: u16 = 1 << 1;
 pub const FLAG_MORE_MOUNTS: u16 = 1 << 2;
 /// There was no room for all sections.
 pub const FLAG_CUT: u16 = 1 << 3;
+/// It has happened already.
+pub const FLAG_DONE: u16 = 1 << 4;
 
 /// What every record begins with.
 #[repr(C)]
@@ -78,7 +85,7 @@ pub struct Event {
     pub parent: u64,
     /// Hash and length of the name.
     pub name: u64,
-    /// Rename, link: inode number of what is renamed or linked, else 0.
+    /// Inode number of what is there already: of what is renamed, linked, changed or unlinked; else 0.
     pub inode: u64,
     /// Magic number of the file system.
     pub fs_magic: u64,
@@ -92,7 +99,7 @@ pub struct Event {
     pub device: u32,
     /// Flags of the rename.
     pub operation_flags: u32,
-    /// `st_mode`: of what is renamed or linked, or asked for by the creation.
+    /// `st_mode`: of what is there already, or asked for by the creation.
     pub mode: u32,
     /// Effective user.
     pub uid: u32,

@@ -50,7 +50,9 @@ pub fn header(kind: u8, flags: u16, length: u32, sequence: u64) -> Header {
 pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
     let parent = operation.entry.parent::<Probed>();
     let sb = operation.entry.super_block::<Probed>();
-    let inode = operation.original.inode::<Probed>();
+    // What exists already: a creation's entry has no inode yet.
+    let existing = if operation.original.is_null() { operation.entry } else { operation.original };
+    let inode = existing.inode::<Probed>();
     let header = header(operation.kind, operation.flags, size_of::<Event>() as u32, count(PASSED));
     let event = record.event();
     event.header = header;

@@ -143,6 +143,8 @@ structures! {
     File {
         vfsmount: VfsMount = file_mount,
         dentry: Dentry = file_dentry,
+        mode: u32 = file_mode,
+        flags: u32 = file_flags,
     }
     VfsMount {
         root: Dentry = vfsmount_root,

@@ -1,8 +1,8 @@
 //! Other ways to a new entry: hard links, symbolic links, and nodes that are no regular files. Their hooks run before it is
 //! done; `vfs_link` and its like return how it ended.
 
-use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
-use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
+use aya_ebpf::macros::{fentry, kprobe};
+use aya_ebpf::programs::{FEntryContext, ProbeContext};
 use sensor_common::filter::CREATION;
 use sensor_common::record::{KIND_LINK, KIND_MKNOD, KIND_SYMLINK};
 
@@ -28,7 +28,7 @@ pub fn inode_link(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_link")]
 pub fn inode_link_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(old), Some(new)) = (ctx.arg(0), ctx.arg(2)) else { return 0 };
-    link::<Probed>(Dentry(old), Dentry(new), stack_pointer(&ctx))
+    link::<Probed>(Dentry(old), Dentry(new), pending::mark(&ctx))
 }
 
 #[fentry(function = "security_inode_symlink")]
@@ -40,7 +40,7 @@ pub fn inode_symlink(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_symlink")]
 pub fn inode_symlink_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(entry), Some(target)) = (ctx.arg(1), ctx.arg(2)) else { return 0 };
-    symlink::<Probed>(Dentry(entry), target, stack_pointer(&ctx))
+    symlink::<Probed>(Dentry(entry), target, pending::mark(&ctx))
 }
 
 #[fentry(function = "security_inode_mknod")]
@@ -52,45 +52,13 @@ pub fn inode_mknod(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_mknod")]
 pub fn inode_mknod_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(entry), Some(mode)) = (ctx.arg(1), ctx.arg(2)) else { return 0 };
-    mknod::<Probed>(Dentry(entry), mode, stack_pointer(&ctx))
+    mknod::<Probed>(Dentry(entry), mode, pending::mark(&ctx))
 }
 
-/// What one macro call for each would not make clearer: the end of each function, for fexit and for kretprobes.
-macro_rules! ends {
-    ($($function:literal $fexit:ident $kretprobe:ident)*) => { $(
-        #[fexit(function = $function)]
-        pub fn $fexit(ctx: FExitContext) -> u32 {
-            end(&ctx)
-        }
-
-        #[kretprobe(function = $function)]
-        pub fn $kretprobe(ctx: RetProbeContext) -> u32 {
-            if pending::any() { pending::end_by_stack(&ctx) } else { 0 }
-        }
-    )* };
-}
-ends! {
+pending::ends! {
     "vfs_link" linked linked_kretprobe
     "vfs_symlink" symlinked symlinked_kretprobe
     "vfs_mknod" mknoded mknoded_kretprobe
-}
-
-/// The number of arguments, and with it the place of the return value, differs from kernel to kernel, and so does the place
-/// of the entry among the first three.
-#[inline(always)]
-fn end(ctx: &FExitContext) -> u32 {
-    if !pending::any() {
-        return 0;
-    }
-    let Ok(result) = ctx.ret::<i32>() else { return 0 };
-    let arguments: [u64; 3] = [ctx.arg(0), ctx.arg(1), ctx.arg(2)];
-    pending::end(result, |mark| arguments.contains(&mark))
-}
-
-#[inline(always)]
-fn stack_pointer(ctx: &ProbeContext) -> u64 {
-    // SAFETY: the kernel hands registers to a kprobe.
-    pending::stack_pointer(unsafe { &*ctx.regs })
 }
 
 #[inline(always)]

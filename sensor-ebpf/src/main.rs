@@ -1,6 +1,6 @@
 //! The programs that run in the kernel.
 //!
-//! Hooks see what is about to happen (`create`, `link`, `rename`), and others whether it did (also in `pending`). Each exists
+//! Hooks see what is about to happen (`create`, `link`, `rename`, `modify`, `unlink`), and others whether it did (also in `pending`). Each exists
 //! for fentry and for kprobe; what differs between those is in `read`. The way of an event through the files: a hook, `filter`,
 //! then `event`, which collects into a `record` what `path`, `mounts` and `task` find. Where the kernel takes no hooks,
 //! `process` alone keeps track of who runs what.
@@ -16,6 +16,7 @@ mod filter;
 mod kernel;
 mod link;
 mod maps;
+mod modify;
 mod mount;
 mod mounts;
 mod path;
@@ -25,6 +26,7 @@ mod read;
 mod record;
 mod rename;
 mod task;
+mod unlink;
 
 #[cfg(not(test))]
 #[panic_handler]

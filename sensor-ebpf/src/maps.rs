@@ -25,8 +25,7 @@ pub static LENGTHS: Array<filter::Lengths> = Array::with_max_entries(2 * filter:
 
 /// The filter's names, a bit for each action. Filled as needed (`BPF_F_NO_PREALLOC`); there is room for two generations.
 #[map]
-pub static NAMES: HashMap<filter::Key, u32> =
-    HashMap::with_max_entries(2 * (filter::ACTIONS - 1) * filter::MAX_NAMES, 1);
+pub static NAMES: HashMap<filter::Key, u32> = HashMap::with_max_entries(2 * filter::MAX_NAMES, 1);
 
 /// `sensor_common::filter::MOUNTED` and its kin.
 #[map]
@@ -36,7 +35,8 @@ pub static MOUNTS: Array<u64> = Array::with_max_entries(filter::MOUNT_NUMBERS, 0
 #[map]
 pub static MOUNTING: HashMap<u64, u8> = HashMap::with_max_entries(1024, 0);
 
-/// Where records are put together: one for each program that can preempt another on the same CPU.
+/// Where records are put together: one for each program that can preempt another on the same CPU. The daemon makes it as
+/// large as the programs that it attaches need.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
 

@@ -8,7 +8,7 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::programs::RetProbeContext;
+use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use sensor_common::counters::{OPERATIONS_UNTRACKED, OUTCOMES_LOST};
 use sensor_common::record::{Ended, FLAG_UNTRACKED, Header, KIND_ENDED};
 
@@ -83,6 +83,41 @@ pub fn end_by_stack(ctx: &RetProbeContext) -> u32 {
     end(ctx.ret(), |mark| stack > mark)
 }
 
+/// The ends of functions, for fexit and for kretprobes.
+macro_rules! ends {
+    ($($function:literal $fexit:ident $kretprobe:ident)*) => { $(
+        #[aya_ebpf::macros::fexit(function = $function)]
+        pub fn $fexit(ctx: aya_ebpf::programs::FExitContext) -> u32 {
+            $crate::pending::end_by_arguments(&ctx)
+        }
+
+        #[aya_ebpf::macros::kretprobe(function = $function)]
+        pub fn $kretprobe(ctx: aya_ebpf::programs::RetProbeContext) -> u32 {
+            if $crate::pending::any() { $crate::pending::end_by_stack(&ctx) } else { 0 }
+        }
+    )* };
+}
+pub(crate) use ends;
+
+/// A function returned in fexit. The number of arguments, and with it the place of the return value, differs from kernel to
+/// kernel, and so does the place of the entry among the first three.
+#[inline(always)]
+pub fn end_by_arguments(ctx: &FExitContext) -> u32 {
+    if !any() {
+        return 0;
+    }
+    let Ok(result) = ctx.ret::<i32>() else { return 0 };
+    let arguments: [u64; 3] = [ctx.arg(0), ctx.arg(1), ctx.arg(2)];
+    end(result, |mark| arguments.contains(&mark))
+}
+
+/// What tells the end of the outer operation in a kretprobe.
+#[inline(always)]
+pub fn mark(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the kernel hands registers to a kprobe.
+    stack_pointer(unsafe { &*ctx.regs })
+}
+
 /// A function returned. Whether it is the outer one is told by its mark.
 #[inline(always)]
 pub fn end(result: i32, is_outer: impl Fn(u64) -> bool) -> u32 {
@@ -109,7 +144,7 @@ pub fn end(result: i32, is_outer: impl Fn(u64) -> bool) -> u32 {
 }
 
 #[inline(always)]
-pub fn stack_pointer(regs: &aya_ebpf::bindings::pt_regs) -> u64 {
+fn stack_pointer(regs: &aya_ebpf::bindings::pt_regs) -> u64 {
     #[cfg(bpf_target_arch = "x86_64")]
     return regs.rsp;
     #[cfg(bpf_target_arch = "aarch64")]

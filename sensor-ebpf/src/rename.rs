@@ -25,8 +25,7 @@ pub fn inode_rename(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_rename")]
 pub fn inode_rename_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(old), Some(new), Some(flags)) = (ctx.arg(1), ctx.arg(3), ctx.arg(4)) else { return 0 };
-    // SAFETY: the kernel hands registers to a kprobe.
-    rename::<Probed>(Dentry(old), Dentry(new), flags, pending::stack_pointer(unsafe { &*ctx.regs }))
+    rename::<Probed>(Dentry(old), Dentry(new), flags, pending::mark(&ctx))
 }
 
 #[fexit(function = "vfs_rename")]

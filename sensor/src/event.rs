@@ -57,6 +57,10 @@ pub enum Action {
     Creation,
     /// A file got a new path.
     Rename,
+    /// A file that exists was opened for writing, or truncated.
+    Modification,
+    /// A file's name went.
+    Deletion,
 }
 
 /// `event.outcome`.

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sensor_common::filter::{
-    self, ABOVE, BEGINNING, COMPARED, CREATION, DIRECTORY, END, ENTRY, Key, Lengths, MAX_NAMES, RENAME, fold,
-    keep, length_bit,
+    self, ABOVE, BEGINNING, COMPARED, CREATION, DELETION, DIRECTORY, END, ENTRY, Key, Lengths, MAX_NAMES,
+    MODIFICATION, RENAME, fold, keep, length_bit,
 };
 
 use crate::event::Action;
@@ -91,15 +91,16 @@ impl Filter {
 }
 
 impl Filters {
-    /// Adds what is to pass when an action is done. If there are more names than the kernel has room for, everything does.
+    /// Adds what is to pass when an action is done. If there are then more names than the kernel has room for, everything does.
     pub fn add(&mut self, action: Action, filter: Filter) {
         if filter.is_empty() {
             return;
         }
-        let all = self.0.entry(action).or_default();
-        all.extend(filter);
-        if all.names().count() > MAX_NAMES as usize {
-            *all = Filter { original: all.original, ..Filter::everything() };
+        self.0.entry(action).or_default().extend(filter);
+        let most: usize = self.0.values().map(|filter| filter.names().count()).sum();
+        if most > MAX_NAMES as usize && self.names(0).len() > MAX_NAMES as usize {
+            let original = self.0[&action].original;
+            self.0.insert(action, Filter { original, ..Filter::everything() });
         }
     }
 
@@ -159,6 +160,8 @@ fn number(action: Action) -> u32 {
     match action {
         Action::Creation => CREATION,
         Action::Rename => RENAME,
+        Action::Modification => MODIFICATION,
+        Action::Deletion => DELETION,
     }
 }
 

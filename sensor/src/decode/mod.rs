@@ -2,8 +2,8 @@
 
 use sensor_common::record::{
     ABI, Ancestor, Ended, Event as EventRecord, Header, KIND_CREATE, KIND_ENDED, KIND_LINK, KIND_MADE,
-    KIND_MKNOD, KIND_MOUNTS, KIND_PROCESS, KIND_RENAME, KIND_SYMLINK, Made, SECTION_ANCESTOR,
-    SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED,
+    KIND_MKNOD, KIND_MODIFY, KIND_MOUNTS, KIND_PROCESS, KIND_RENAME, KIND_SYMLINK, KIND_UNLINK, Made,
+    SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED,
     SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER,
     VIEW_PROCESS,
 };
@@ -136,7 +136,7 @@ pub fn decode(bytes: &[u8]) -> Result<RawRecord, DecodeError> {
         return Err(DecodeError::Length { length: bytes.len(), said: header.length });
     }
     match header.kind {
-        KIND_CREATE | KIND_RENAME | KIND_LINK | KIND_SYMLINK | KIND_MKNOD => {
+        KIND_CREATE | KIND_RENAME | KIND_LINK | KIND_SYMLINK | KIND_MKNOD | KIND_MODIFY | KIND_UNLINK => {
             Ok(RawRecord::Event(Box::new(decode_event(bytes)?)))
         }
         KIND_MADE => Ok(RawRecord::Made(read(bytes, "fixed part")?.0)),

@@ -314,7 +314,7 @@ fn the_kernel_looks_for_what_rules_cannot_do_without() {
         assert!(!passes(b"/etc/passwd"));
     }
     // What never fires costs nothing.
-    let dead = rule(r#"file where event.type == "deletion" and process.name == "x""#);
+    let dead = rule(r#"file where event.type == "access" and process.name == "x""#);
     let with_dead = Engine::new(vec![RuleSet::builtin().rules.remove(0), dead], Vec::new()).unwrap();
     assert_eq!(with_dead.filters(), filters);
 }
@@ -326,7 +326,14 @@ fn the_kernel_looks_only_at_actions_that_rules_are_about() {
     assert_eq!(actions(r#"file where event.action == "rename" and file.name == "x""#), [Action::Rename]);
     assert_eq!(actions(r#"file where event.type == "creation" and process.name == "x""#), [Action::Creation]);
     assert_eq!(actions(r#"file where event.type != "deletion" and file.name == "x""#).len(), 2);
-    assert_eq!(actions(r#"file where event.type == "deletion""#), []);
+    assert_eq!(actions(r#"file where event.type == "deletion""#), [Action::Deletion]);
+    assert_eq!(actions(r#"file where event.type == "access""#), []);
+    // Every open for writing is looked at only if a rule says so.
+    assert_eq!(actions(r#"file where event.type == "change" and file.name == "x""#), [Action::Rename]);
+    assert_eq!(
+        actions(r#"file where event.action : "modification" and file.name == "x""#),
+        [Action::Modification]
+    );
     let unknown = rule(r#"file where event.action == "creation" and process.name == "x""#);
     let filters =
         Engine::new(vec![unknown, RuleSet::builtin().rules.remove(0)], Vec::new()).unwrap().filters();

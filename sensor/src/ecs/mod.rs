@@ -209,7 +209,7 @@ impl eql::Document for Document<'_> {
 }
 
 /// The actions that the sensor reports.
-pub const ACTIONS: &[Action] = &[Action::Creation, Action::Rename];
+pub const ACTIONS: &[Action] = &[Action::Creation, Action::Rename, Action::Modification, Action::Deletion];
 
 /// The value of a field that has the same in all events of an action: `Missing` of one that is never filled.
 pub fn constant(action: Action, field: &str) -> Option<Value<'static>> {
@@ -239,6 +239,8 @@ pub fn action(action: Action) -> &'static str {
     match action {
         Action::Creation => "creation",
         Action::Rename => "rename",
+        Action::Modification => "modification",
+        Action::Deletion => "deletion",
     }
 }
 
@@ -246,7 +248,8 @@ pub fn action(action: Action) -> &'static str {
 pub fn event_type(action: Action) -> &'static [&'static str; 1] {
     match action {
         Action::Creation => &["creation"],
-        Action::Rename => &["change"],
+        Action::Rename | Action::Modification => &["change"],
+        Action::Deletion => &["deletion"],
     }
 }
 

@@ -3,7 +3,7 @@
 
 use sensor_common::record::{
     Ancestor as RawAncestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED,
-    Executable as RawExecutable, FLAG_CUT, FLAG_MORE_MOUNTS, KIND_RENAME,
+    Executable as RawExecutable, FLAG_CUT, FLAG_MORE_MOUNTS, KIND_MODIFY, KIND_RENAME, KIND_UNLINK,
 };
 
 use crate::decode::{RawBytes, RawEvent, RawPath};
@@ -27,7 +27,13 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
         raw.ancestors.iter().map(|(ancestor, path)| self::ancestor(ancestor, path, raw.root.as_ref()));
     let fixed = &raw.fixed;
     let header = &fixed.header;
-    let is_rename = header.kind == KIND_RENAME;
+    let action = match header.kind {
+        KIND_RENAME => Action::Rename,
+        KIND_MODIFY => Action::Modification,
+        KIND_UNLINK => Action::Deletion,
+        _ => Action::Creation,
+    };
+    let is_rename = action == Action::Rename;
     let paths = views(raw, &raw.paths);
     let mut original_paths =
         if raw.original_paths.is_empty() { Vec::new() } else { views(raw, &raw.original_paths) };
@@ -36,7 +42,7 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
     let event = Event {
         id: EventId { boot_ns: header.time_ns, cpu: header.cpu, sequence: header.sequence, part: 0 },
         time: host.wall_clock(header.time_ns),
-        action: if is_rename { Action::Rename } else { Action::Creation },
+        action,
         outcome: Outcome::Unknown,
         origin: Origin::Hook,
         file: File {

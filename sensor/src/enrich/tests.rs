@@ -49,6 +49,21 @@ fn a_link_has_no_old_path_but_what_it_links_to() {
 }
 
 #[test]
+fn each_kind_of_record_is_an_action() {
+    for (kind, action) in [
+        (KIND_CREATE, Action::Creation),
+        (KIND_RENAME, Action::Rename),
+        (KIND_MODIFY, Action::Modification),
+        (KIND_UNLINK, Action::Deletion),
+    ] {
+        let mut recorder = Recorder::new(kind).section(SECTION_PATH, 0, 0, b"x\0");
+        recorder.fixed.inode = 5;
+        let event = enrich(&recorder.event(), &mut FakeHost::default()).remove(0);
+        assert_eq!((event.action, event.file.inode), (action, Some(5)));
+    }
+}
+
+#[test]
 fn a_creation_keeps_what_the_kernel_said() {
     let raw = creation().section(SECTION_PATH, VIEW_PROCESS, 0, b"ld.so.preload\0etc\0").event();
     let events = enrich(&raw, &mut FakeHost::default());

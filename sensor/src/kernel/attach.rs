@@ -7,11 +7,12 @@ use std::path::Path;
 
 use aya::programs::{FEntry, FExit, KProbe, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
+use rustix::io::Errno;
 use sensor_common::offsets::Offsets;
 use zerocopy::IntoBytes as _;
 
 use super::diagnostics::{self, Diagnostics};
-use super::error::KernelError;
+use super::error::{self, KernelError};
 use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::ring::Ring;
 use super::{Kernel, Options, self_test};
@@ -94,7 +95,8 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
     loader
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
-        .map_max_entries("EVENTS", options.ring_bytes);
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("SCRATCH", scratch_slots(&options.actions));
     diagnostics::set_level(&mut loader);
     let mut ebpf = loader.load(OBJECT)?;
     let mut ring = Ring::take(&mut ebpf)?;
@@ -120,27 +122,53 @@ struct Hook {
     program: &'static str,
     function: &'static str,
     at_end: bool,
+    /// What to take where the kernel has no such function.
+    instead: Option<&'static Self>,
 }
 
 /// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
 #[rustfmt::skip]
-const HOOKS: [Hook; 13] = [
-    Hook { action: None, program: "mounted", function: "path_mount", at_end: true },
-    Hook { action: None, program: "sb_mount", function: "security_sb_mount", at_end: false },
-    Hook { action: None, program: "move_mount", function: "security_move_mount", at_end: false },
-    Hook { action: Some(Action::Rename), program: "renamed", function: "vfs_rename", at_end: true },
-    Hook { action: Some(Action::Creation), program: "linked", function: "vfs_link", at_end: true },
-    Hook { action: Some(Action::Creation), program: "symlinked", function: "vfs_symlink", at_end: true },
-    Hook { action: Some(Action::Creation), program: "mknoded", function: "vfs_mknod", at_end: true },
-    Hook { action: Some(Action::Creation), program: "inode_made", function: "security_inode_init_security", at_end: false },
-    Hook { action: Some(Action::Rename), program: "inode_rename", function: "security_inode_rename", at_end: false },
-    Hook { action: Some(Action::Creation), program: "inode_link", function: "security_inode_link", at_end: false },
-    Hook { action: Some(Action::Creation), program: "inode_symlink", function: "security_inode_symlink", at_end: false },
-    Hook { action: Some(Action::Creation), program: "inode_mknod", function: "security_inode_mknod", at_end: false },
-    Hook { action: Some(Action::Creation), program: "inode_create", function: "security_inode_create", at_end: false },
-];
+const HOOKS: [Hook; 18] = {
+    use Action::{Creation, Deletion, Modification, Rename};
+    [
+        Hook::at_end(None, "mounted", "path_mount"),
+        Hook::before(None, "sb_mount", "security_sb_mount"),
+        Hook::before(None, "move_mount", "security_move_mount"),
+        Hook::at_end(Some(Rename), "renamed", "vfs_rename"),
+        Hook::at_end(Some(Creation), "linked", "vfs_link"),
+        Hook::at_end(Some(Creation), "symlinked", "vfs_symlink"),
+        Hook::at_end(Some(Creation), "mknoded", "vfs_mknod"),
+        Hook::at_end(Some(Modification), "truncate_ended", "vfs_truncate"),
+        Hook::at_end(Some(Deletion), "unlinked", "vfs_unlink"),
+        Hook::before(Some(Creation), "inode_made", "security_inode_init_security"),
+        Hook::before(Some(Rename), "inode_rename", "security_inode_rename"),
+        Hook::before(Some(Creation), "inode_link", "security_inode_link"),
+        Hook::before(Some(Creation), "inode_symlink", "security_inode_symlink"),
+        Hook::before(Some(Creation), "inode_mknod", "security_inode_mknod"),
+        Hook::before(Some(Creation), "inode_create", "security_inode_create"),
+        // Where the file is open already, if there is such a place: up to 6.8 that takes CONFIG_IMA.
+        Hook { instead: Some(&OPENED_UP_TO_6_8), ..Hook::before(Some(Modification), "file_opened", "security_file_post_open") },
+        Hook::before(Some(Modification), "truncate", "vfs_truncate"),
+        Hook::before(Some(Deletion), "inode_unlink", "security_inode_unlink"),
+    ]
+};
+
+const OPENED_UP_TO_6_8: Hook = Hook {
+    instead: Some(&OPENED_WITHOUT_IMA),
+    ..Hook::before(Some(Action::Modification), "file_opened", "ima_file_check")
+};
+
+const OPENED_WITHOUT_IMA: Hook = Hook::before(Some(Action::Modification), "file_open", "security_file_open");
 
 impl Hook {
+    const fn before(action: Option<Action>, program: &'static str, function: &'static str) -> Self {
+        Self { action, program, function, at_end: false, instead: None }
+    }
+
+    const fn at_end(action: Option<Action>, program: &'static str, function: &'static str) -> Self {
+        Self { action, program, function, at_end: true, instead: None }
+    }
+
     fn kprobe(&self) -> String {
         format!("{}_{}", self.program, if self.at_end { "kretprobe" } else { "kprobe" })
     }
@@ -159,12 +187,25 @@ impl Hook {
             }
             None => {
                 let program: &mut KProbe = program(ebpf, &self.kprobe());
-                program.load()?;
+                // It is loaded already if there was no function that it was to be attached to first.
+                if program.fd().is_err() {
+                    program.load()?;
+                }
                 program.attach(self.function, 0)?;
             }
         }
         Ok(())
     }
+}
+
+/// How many programs can be at work on a processor at once: those of later actions have higher slots.
+fn scratch_slots(actions: &[Action]) -> u32 {
+    let slots = |action: &Action| match action {
+        Action::Creation | Action::Rename => 5,
+        Action::Modification => 7,
+        Action::Deletion => 8,
+    };
+    actions.iter().map(slots).max().unwrap_or(1)
 }
 
 /// Attaches what `actions` need and nothing else.
@@ -175,9 +216,30 @@ fn attach(ebpf: &mut Ebpf, mode: AttachMode, actions: &[Action]) -> Result<(), K
         AttachMode::Fentry => Some(parse_btf(Path::new(KERNEL_BTF)).map_err(KernelError::NoKernelBtf)?),
     };
     for hook in HOOKS.iter().filter(|hook| hook.action.is_none_or(|action| actions.contains(&action))) {
-        hook.attach(ebpf, btf.as_ref()).map_err(|error| KernelError::program(mode, hook.function, &error))?;
+        attach_first(ebpf, mode, hook, btf.as_ref())?;
     }
     Ok(())
+}
+
+/// Attaches the hook, or what stands in for it if the kernel has no such function.
+fn attach_first(
+    ebpf: &mut Ebpf,
+    mode: AttachMode,
+    hook: &Hook,
+    btf: Option<&Btf>,
+) -> Result<(), KernelError> {
+    match (hook.attach(ebpf, btf), hook.instead) {
+        (Ok(()), _) => Ok(()),
+        (Err(error), Some(instead)) if is_about_missing_function(&error) => {
+            tracing::debug!("the kernel has no `{}`: trying `{}`", hook.function, instead.function);
+            attach_first(ebpf, mode, instead, btf)
+        }
+        (Err(error), _) => Err(KernelError::program(mode, hook.function, &error)),
+    }
+}
+
+fn is_about_missing_function(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::Btf(_)) || error::errno(error) == Some(Errno::NOENT)
 }
 
 fn parse_btf(path: &Path) -> Result<Btf, OffsetError> {
@@ -185,9 +247,9 @@ fn parse_btf(path: &Path) -> Result<Btf, OffsetError> {
         .map_err(|error| OffsetError { path: path.to_owned(), reason: error.to_string() })
 }
 
-/// The functions that are hooked, whatever the rules are.
+/// The functions that can be hooked, whatever the rules are, without what others stand in for.
 pub fn hooked_functions() -> impl Iterator<Item = &'static str> {
-    HOOKS.iter().map(|hook| hook.function)
+    HOOKS.iter().filter(|hook| hook.instead.is_none()).map(|hook| hook.function)
 }
 
 pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P

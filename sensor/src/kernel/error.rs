@@ -129,7 +129,7 @@ impl From<aya::EbpfError> for KernelError {
     }
 }
 
-fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     causes(error).find_map(|error| error.downcast_ref::<io::Error>()).and_then(Errno::from_io_error)
 }
 

@@ -1,5 +1,5 @@
-//! Whether the programs run: they can be loaded and attached and stay silent all the same. The daemon creates and
-//! renames a file of its own and must see what it is attached for.
+//! Whether the programs run: they can be loaded and attached and stay silent all the same. The daemon creates, renames, opens
+//! and removes a file of its own and must see what it is attached for.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sensor_common::record::{Header, KIND_CREATE, KIND_RENAME};
+use sensor_common::record::{Header, KIND_CREATE, KIND_MODIFY, KIND_RENAME, KIND_UNLINK};
 use zerocopy::FromBytes as _;
 
 use super::ring::Ring;
@@ -34,7 +34,7 @@ pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring, actions: &[Action]) -> R
         filters.add(*action, Filter { entries: entries.clone(), ..Filter::default() });
     }
     kernel.set_filters(&filters)?;
-    let directory = create_and_rename(&name, &renamed)?;
+    let directory = do_everything(&name, &renamed)?;
     let mut others = Vec::new();
     let mut unseen = actions.to_vec();
     let deadline = Instant::now() + DEADLINE;
@@ -53,6 +53,8 @@ pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring, actions: &[Action]) -> R
         None => Ok(()),
         Some(Action::Creation) => Err(silent(kernel, "created", directory)),
         Some(Action::Rename) => Err(silent(kernel, "renamed", directory)),
+        Some(Action::Modification) => Err(silent(kernel, "opened for writing", directory)),
+        Some(Action::Deletion) => Err(silent(kernel, "removed", directory)),
     }
 }
 
@@ -64,15 +66,18 @@ fn kind(action: Action) -> u8 {
     match action {
         Action::Creation => KIND_CREATE,
         Action::Rename => KIND_RENAME,
+        Action::Modification => KIND_MODIFY,
+        Action::Deletion => KIND_UNLINK,
     }
 }
 
-fn create_and_rename(name: &str, renamed: &str) -> Result<PathBuf, KernelError> {
+fn do_everything(name: &str, renamed: &str) -> Result<PathBuf, KernelError> {
     let mut first = None;
     for directory in DIRECTORIES.map(Path::new) {
         let (from, to) = (directory.join(OsStr::from_bytes(name.as_bytes())), directory.join(renamed));
         match File::create_new(&from).and_then(|_| fs::rename(&from, &to)) {
             Ok(()) => {
+                let _ = File::options().append(true).open(&to);
                 let _ = fs::remove_file(&to);
                 return Ok(directory.to_owned());
             }

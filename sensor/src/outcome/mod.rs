@@ -1,7 +1,8 @@
 //! Whether an operation succeeded. The hooks run before it is done; what the kernel says later is put together here.
 //!
-//! - The end of a rename, of a link and of a node's creation is reported with its result. If no report comes in time, the
-//!   outcome is unknown.
+//! - The end of a rename, of a link, of a node's creation, of a truncation and of a deletion is reported with its result. If no
+//!   report comes in time, the outcome is unknown.
+//! - A file that was opened for writing is reported once it is open.
 //! - The end of a regular file's creation is not reported. File systems that support security labels ask for one for each new inode: that
 //!   is the sign of success. `open` with `O_CREAT` of a file that exists, and a creation that fails, give no sign. That
 //!   there was none is certain when the thread's next operation begins, and taken for certain after [`PATIENCE`]
@@ -14,7 +15,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use sensor_common::record::{Ended, Event as EventRecord, FLAG_UNTRACKED, FLAG_VIA_OPEN, KIND_CREATE, Made};
+use sensor_common::record::{
+    Ended, Event as EventRecord, FLAG_DONE, FLAG_UNTRACKED, FLAG_VIA_OPEN, KIND_CREATE, Made,
+};
 
 use crate::event::{Event, Outcome};
 
@@ -72,6 +75,10 @@ impl Outcomes {
         // A thread does one thing after the other: the one before has ended.
         if let Some(before) = self.waiting.remove(&thread) {
             before.settle_silent(lost, settled);
+        }
+        if record.header.flags & FLAG_DONE != 0 {
+            settle(events, Outcome::Success, settled);
+            return;
         }
         let has_end = record.header.kind != KIND_CREATE;
         let gives_sign = if has_end {

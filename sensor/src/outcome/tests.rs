@@ -1,4 +1,4 @@
-use sensor_common::record::{KIND_CREATE, KIND_LINK, KIND_RENAME, SECTION_PATH};
+use sensor_common::record::{KIND_CREATE, KIND_LINK, KIND_MODIFY, KIND_RENAME, SECTION_PATH};
 use zerocopy::FromZeros as _;
 
 use super::*;
@@ -24,9 +24,14 @@ impl Bench {
     }
 
     fn begin(&mut self, kind: u8, fs_magic: u64, now: Duration, lost: u64) -> RawEvent {
+        self.begin_flagged(kind, 0, fs_magic, now, lost)
+    }
+
+    fn begin_flagged(&mut self, kind: u8, flags: u16, fs_magic: u64, now: Duration, lost: u64) -> RawEvent {
         self.time_ns += 1;
         let mut recorder = Recorder::new(kind);
         recorder.fixed.fs_magic = fs_magic;
+        recorder.fixed.header.flags |= flags;
         (recorder.fixed.parent, recorder.fixed.name) = (11, 22);
         recorder.fixed.header.time_ns = self.time_ns;
         let raw = recorder.section(SECTION_PATH, 0, 0, b"x\0").event();
@@ -122,4 +127,14 @@ fn an_operation_whose_end_is_not_told_is_unknown() {
     bench.begin(KIND_RENAME, EXT4, Duration::ZERO, 0);
     bench.outcomes.expire(TIMEOUT, 0, &mut bench.settled);
     assert_eq!(bench.outcomes(), [Outcome::Unknown]);
+}
+
+#[test]
+fn what_is_told_afterwards_or_has_no_end_is_not_waited_for() {
+    let mut bench = Bench::new();
+    bench.begin_flagged(KIND_MODIFY, FLAG_DONE, FUSE, Duration::ZERO, 0);
+    assert_eq!(bench.outcomes(), [Outcome::Success]);
+    bench.begin_flagged(KIND_MODIFY, FLAG_UNTRACKED, EXT4, Duration::ZERO, 0);
+    assert_eq!(bench.outcomes(), [Outcome::Unknown]);
+    assert_eq!(bench.outcomes.deadline(), None);
 }

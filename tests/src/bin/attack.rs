@@ -32,6 +32,14 @@ enum Action {
     CreateNew { path: PathBuf },
     /// `open(O_CREAT)`, unlink
     CreateAndUnlink { path: PathBuf },
+    /// `open(O_WRONLY)` of a file that is there
+    OpenForWriting { path: PathBuf },
+    /// `open(O_RDONLY | O_TRUNC)`, which empties the file all the same
+    OpenAndEmpty { path: PathBuf },
+    /// truncate
+    Truncate { path: PathBuf },
+    /// unlink
+    Unlink { path: PathBuf },
     /// rename
     Rename { from: PathBuf, to: PathBuf },
     /// `renameat2(RENAME_NOREPLACE)`
@@ -97,6 +105,10 @@ fn perform(action: Action) -> io::Result<()> {
             drop(open(&path, OFlags::CREATE | OFlags::WRONLY)?);
             rustix::fs::unlink(&path)?;
         }
+        Action::OpenForWriting { path } => drop(open(&path, OFlags::WRONLY)?),
+        Action::OpenAndEmpty { path } => drop(open(&path, OFlags::RDONLY | OFlags::TRUNC)?),
+        Action::Truncate { path } => truncate(&path)?,
+        Action::Unlink { path } => rustix::fs::unlink(&path)?,
         Action::Rename { from, to } => rustix::fs::rename(&from, &to)?,
         Action::RenameNoreplace { from, to } => {
             rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE)?;
@@ -177,6 +189,12 @@ fn execute_descriptor(program: &File, rest: &[OsString]) -> io::Result<()> {
     // end with a null pointer themselves; the descriptor is open.
     unsafe { libc::fexecve(program.as_raw_fd(), pointers.as_ptr(), environment.as_ptr()) };
     Err(io::Error::last_os_error())
+}
+
+fn truncate(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: a string that ends with a NUL.
+    if unsafe { libc::truncate(path.as_ptr(), 0) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn mount_tmpfs(on: &Path) -> io::Result<()> {

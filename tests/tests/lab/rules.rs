@@ -10,7 +10,15 @@ use serde_json::{Value, json};
 use crate::expected::with;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![mounted_directory(), only_creations(), not_pushed_down(), suppressed(), sixty_rules(), soundness()]
+    vec![
+        mounted_directory(),
+        only_creations(),
+        only_changes(),
+        not_pushed_down(),
+        suppressed(),
+        sixty_rules(),
+        soundness(),
+    ]
 }
 
 /// `/etc/ld.so.conf.d` is a mount of its own: another file system, and then a directory with another name.
@@ -43,6 +51,34 @@ fn only_creations() -> Scenario {
         );
         ensure!(outcome.stdout.contains("watching creation with"), "the daemon does not say what it watches");
         expect(outcome, &["made creation /var/lab/rules/only_creations/made"])
+    })
+}
+
+/// Rules about what is there: creations and renames are not hooked.
+fn only_changes() -> Scenario {
+    let rules = rule("changed", r#"event.action in ("modification", "deletion") and file.name : "watched*""#);
+    let script = format!(
+        "{DAEMON}\n{rules}\ndaemon_begins a\n: >watched; : >other; mv other watched2; cat watched; : >other\n\
+         attack open-for-writing watched; attack open-and-empty watched2; : >watched3; attack truncate watched3; rm watched watched2\n\
+         fact programs \"$(cat /proc/$a/fdinfo/* 2>/dev/null | grep -c '^prog_type:')\"\ndaemon_ends a"
+    );
+    Scenario::new("rules/only_changes", script).check(|outcome| {
+        ensure!(
+            outcome.number("programs")? == 8,
+            "{} programs are loaded, not 3 for modifications, 2 for deletions and 3 for mounts",
+            outcome.number("programs")?
+        );
+        let here = "/var/lab/rules/only_changes";
+        expect(
+            outcome,
+            &[
+                &format!("changed modification {here}/watched"),
+                &format!("changed modification {here}/watched2"),
+                &format!("changed modification {here}/watched3"),
+                &format!("changed deletion {here}/watched"),
+                &format!("changed deletion {here}/watched2"),
+            ],
+        )
     })
 }
 

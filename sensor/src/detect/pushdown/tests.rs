@@ -147,7 +147,7 @@ fn condition() -> impl Strategy<Value = String> {
         (
             prop::sample::select(vec!["event.action", "event.type"]),
             prop::sample::select(vec!["==", "!=", ":"]),
-            prop::sample::select(vec!["creation", "rename", "change"])
+            prop::sample::select(vec!["creation", "rename", "change", "modification", "deletion"])
         )
             .prop_map(|(field, operator, text)| format!("{field} {operator} {text:?}")),
         prop::sample::select(vec![
@@ -204,9 +204,14 @@ proptest! {
         conditions in prop::collection::vec(condition(), 1..4),
         file in "(/([abAB.]{1,3}|b.so)){1,5}",
         original in prop::option::of("(/([abAB.]{1,3}|b.so)){1,5}"),
+        action in prop::sample::select(vec![Action::Creation, Action::Modification, Action::Deletion]),
     ) {
         let engine = engine(&conditions);
-        let event = original.map_or_else(|| creation(&file), |original| rename(&original, &file));
+        let mut event = creation(&file);
+        event.action = action;
+        if let Some(original) = original {
+            event = rename(&original, &file);
+        }
         let passes = hook_passes(&engine.filters(), &event);
         engine.detect_event(&event, jiff::Timestamp::UNIX_EPOCH, |detection| {
             if detection.verdict == Verdict::Alert {

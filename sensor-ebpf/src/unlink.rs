@@ -1,0 +1,57 @@
+//! Names that go: `security_inode_unlink` before it is done, and the end of `vfs_unlink`.
+
+use aya_ebpf::macros::{fentry, kprobe};
+use aya_ebpf::programs::{FEntryContext, ProbeContext};
+use sensor_common::filter::DELETION;
+use sensor_common::record::KIND_UNLINK;
+
+use crate::event::{self, Operation};
+use crate::filter;
+use crate::kernel::{Dentry, Mount};
+use crate::pending;
+use crate::read::{Probed, Read, Typed};
+use crate::record::Record;
+
+const SCRATCH_SLOT: u32 = 7;
+
+#[fentry(function = "security_inode_unlink")]
+pub fn inode_unlink(ctx: FEntryContext) -> u32 {
+    let entry: *const u8 = ctx.arg(1);
+    unlink::<Typed>(Dentry(entry), entry as u64)
+}
+
+#[kprobe(function = "security_inode_unlink")]
+pub fn inode_unlink_kprobe(ctx: ProbeContext) -> u32 {
+    ctx.arg(1).map_or(0, |entry| unlink::<Probed>(Dentry(entry), pending::mark(&ctx)))
+}
+
+pending::ends! {
+    "vfs_unlink" unlinked unlinked_kretprobe
+}
+
+#[inline(always)]
+fn unlink<R: Read>(entry: Dentry, mark: u64) -> u32 {
+    let passes =
+        filter::passes::<R>(DELETION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>());
+    if passes && report(entry.0, mark) {
+        event::finish(SCRATCH_SLOT);
+    }
+    0
+}
+
+#[inline(never)]
+fn report(entry: *const u8, mark: u64) -> bool {
+    let Some(mut record) = Record::new(SCRATCH_SLOT) else { return false };
+    let entry = Dentry(record.untyped(entry));
+    let operation = Operation {
+        kind: KIND_UNLINK,
+        flags: 0,
+        entry,
+        original: Dentry(core::ptr::null()),
+        exact: Mount(core::ptr::null()),
+        name: entry.name_hash_len::<Probed>(),
+        mode: entry.inode::<Probed>().mode::<Probed>().into(),
+        operation_flags: 0,
+    };
+    event::report_with_end(&mut record, &operation, mark)
+}
