@@ -6,6 +6,7 @@ mod alert;
 mod boot;
 pub mod command_line;
 pub mod native;
+pub mod raw_bpf;
 mod scenario;
 pub mod server;
 

@@ -15,10 +15,11 @@ mod script;
 
 pub use build::{Binaries, build};
 pub use frame::{Frame, Kind, ReadError};
-pub use guest::{Guest, GuestOptions};
+pub use guest::{Guest, GuestOptions, Machine};
 pub use kernel::{Kernel, Series};
 pub use payload::Payload;
 pub use plan::{Attach, LAB, MARKER, Plan, Scenario};
+pub use root::Root;
 pub(crate) use script::daemon_command;
 pub use script::{ScriptOptions, run_script, shell};
 

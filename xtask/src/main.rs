@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::bench::{self, BenchOptions};
 use xtask::command::workspace;
 use xtask::demo::{self, Place};
 use xtask::lab::{self, ScriptOptions};
@@ -37,6 +38,8 @@ enum Task {
         /// Only tests whose names contain this
         filter: Option<String>,
     },
+    /// Measure what the sensor costs, beside what others cost, and write docs/cost.md
+    Bench(BenchOptions),
     /// Run each fuzz target for a while
     Fuzz {
         /// Seconds for each target
@@ -93,6 +96,7 @@ fn perform(task: &Task) -> Result<i32> {
             _ => Place::Anywhere,
         }),
         Task::Test { filter } => test::run(filter.as_deref()),
+        Task::Bench(options) => bench::run(options).map(|()| 0),
         Task::Fuzz { seconds, filter } => fuzz::run(*seconds, filter.as_deref()),
         Task::Manual => manual::write(&workspace().join("target/dist")).map(|()| 0),
         Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use super::{Binaries, Frame, Kernel, Kind, Payload, Plan, ReadError, Series, cache, root};
+use super::{Binaries, Frame, Kernel, Kind, Payload, Plan, ReadError, Root, Series, cache, root};
 use crate::command::{program, tail};
 
 /// From power-on to the agent's first words; an emulated kernel takes 3 s on an idle machine.
@@ -35,6 +35,16 @@ pub struct GuestOptions<'a> {
     pub plan: &'a Plan,
 }
 
+/// What a guest runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// Two processors, in the time of this machine.
+    Plain,
+    /// One processor whose time is the number of its instructions: a nanosecond each, whatever else this machine does. When it has
+    /// nothing to do, the next thing to do is at once.
+    Counted,
+}
+
 /// One booted kernel. It is gone when this is dropped.
 #[derive(Debug)]
 pub struct Guest {
@@ -50,9 +60,14 @@ pub struct Guest {
 impl Guest {
     /// Boots a guest, and waits until its agent answers.
     pub fn boot(options: &GuestOptions<'_>) -> Result<Self> {
+        Self::boot_on(Machine::Plain, Root::Tests, options)
+    }
+
+    /// The same on another machine, with another root.
+    pub fn boot_on(machine: Machine, root: Root, options: &GuestOptions<'_>) -> Result<Self> {
         let slot = take_slot()?;
         let files = tempfile::tempdir().context("making a directory for a guest")?;
-        let mut command = qemu(options, &files)?;
+        let mut command = qemu(machine, root, options, &files)?;
         let console = format!("file:{}", files.path().join("console").display());
         command.args(["-serial", &console, "-chardev", "stdio,id=agent,signal=off"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -73,7 +88,7 @@ impl Guest {
     pub fn shell(options: &GuestOptions<'_>) -> Result<()> {
         let _slot = take_slot()?;
         let files = tempfile::tempdir().context("making a directory for a guest")?;
-        let mut command = qemu(options, &files)?;
+        let mut command = qemu(Machine::Plain, Root::Tests, options, &files)?;
         command.args(["-serial", "mon:stdio", "-chardev", "null,id=agent"]);
         crate::command::run(&mut command)
     }
@@ -120,13 +135,19 @@ impl Drop for Guest {
     }
 }
 
-fn qemu(options: &GuestOptions<'_>, files: &TempDir) -> Result<Command> {
-    let (kernel, root) = prepare(options.series)?;
+fn qemu(machine: Machine, root: Root, options: &GuestOptions<'_>, files: &TempDir) -> Result<Command> {
+    let (kernel, root) = prepare(options.series, root)?;
     let initramfs = files.path().join("initramfs");
     options.payload.pack(&options.binaries.agent(), &kernel, options.plan, &initramfs)?;
     let mut command = program("qemu-system-x86_64");
     // Emulation throughout: /dev/kvm is not everywhere, and where it is it does not boot every kernel.
-    command.args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "1024"]);
+    match machine {
+        Machine::Plain => command.args(["-accel", "tcg,thread=multi", "-smp", "2"]),
+        Machine::Counted => {
+            command.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"])
+        }
+    };
+    command.args(["-cpu", CPU, "-m", "1024"]);
     command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&initramfs);
     command.args(["-append", "console=ttyS0 quiet panic=-1"]);
@@ -137,10 +158,10 @@ fn qemu(options: &GuestOptions<'_>, files: &TempDir) -> Result<Command> {
 }
 
 /// Gets what a guest of this kernel needs; one at a time, since they share a cache.
-pub(super) fn prepare(series: Series) -> Result<(Kernel, PathBuf)> {
+pub(super) fn prepare(series: Series, root: Root) -> Result<(Kernel, PathBuf)> {
     let lock = lock_file("prepare")?;
     lock.lock().context("waiting for another run that prepares the lab")?;
-    Ok((Kernel::get(series)?, root::image()?))
+    Ok((Kernel::get(series)?, root::image(root)?))
 }
 
 fn drive(image: &std::path::Path) -> String {

@@ -11,25 +11,46 @@ use crate::command::{Step, output, program};
 
 const SUITE: &str = "bookworm";
 /// Beyond Debian's minimum: what scenarios use.
-const PACKAGES: [&str; 7] =
-    ["btrfs-progs", "e2fsprogs", "fuse-overlayfs", "kmod", "procps", "vim-tiny", "xfsprogs"];
+const PACKAGES: &[&str] =
+    &["btrfs-progs", "e2fsprogs", "fuse-overlayfs", "kmod", "procps", "vim-tiny", "xfsprogs"];
+/// The same for benchmarks: what ldsentry is compared with.
+const COMPARED: &[&str] = &["auditd", "bpftrace", "inotify-tools", "kmod", "procps"];
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 const SIZE: &str = "640M";
 
+/// Which root a guest has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// For the scenarios of tests.
+    Tests,
+    /// For benchmarks, with the programs that ldsentry is compared with.
+    Compared,
+}
+
+impl Root {
+    fn recipe(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Tests => ("root", PACKAGES),
+            Self::Compared => ("root-compared", COMPARED),
+        }
+    }
+}
+
 /// Finds the image in the cache, or makes it.
-pub(super) fn image() -> Result<PathBuf> {
-    let image = cache().join("root.ext4");
-    let label = cache().join("root.recipe");
-    let recipe = format!("{SUITE} {PACKAGES:?} {LEFT_OUT:?} {SIZE} {MAKE_IMAGE}");
+pub(super) fn image(root: Root) -> Result<PathBuf> {
+    let (name, packages) = root.recipe();
+    let image = cache().join(format!("{name}.ext4"));
+    let label = cache().join(format!("{name}.recipe"));
+    let recipe = format!("{SUITE} {packages:?} {LEFT_OUT:?} {SIZE} {MAKE_IMAGE}");
     if image.exists() && fs::read_to_string(&label).is_ok_and(|made| made == recipe) {
         return Ok(image);
     }
     let step = Step::begin("making the lab's Debian root (about a minute, once)");
     fs::create_dir_all(cache())?;
     fs::remove_file(&label).ok();
-    let archive = cache().join("root.tar");
+    let archive = cache().join(format!("{name}.tar"));
     let mut mmdebstrap = program("mmdebstrap");
-    mmdebstrap.args(["--quiet", "--variant=minbase"]).arg(format!("--include={}", PACKAGES.join(",")));
+    mmdebstrap.args(["--quiet", "--variant=minbase"]).arg(format!("--include={}", packages.join(",")));
     mmdebstrap.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
     output(mmdebstrap.arg(SUITE).arg(&archive)).context("making a Debian root")?;
     make_image(&archive, &image).context("making the root's ext4 image")?;

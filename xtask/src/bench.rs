@@ -1,0 +1,158 @@
+//! `cargo xtask bench`: what the sensor costs those who do not notice it, in a guest whose clock counts instructions, beside
+//! what others cost there. Writes docs/cost.md, and keeps the figures in docs/cost.json for [`compare`].
+
+mod report;
+mod results;
+#[path = "../../sensor/benches/corpus/rules.rs"]
+mod rules;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+pub use self::results::{Results, Stored};
+use crate::command::{Step, workspace};
+use crate::lab::{
+    Binaries, Guest, GuestOptions, Kind, Machine, Payload, Plan, Root, Scenario, Series, build,
+};
+
+/// What is measured, beside nothing.
+const EVERYTHING: &str = "
+baseline
+floor fentry
+floor kprobe
+sensor fentry 'one rule'
+sensor kprobe 'one rule'
+sensor fentry '60 rules' --rules /lab/rules --rules builtin
+sensor kprobe '60 rules' --rules /lab/rules --rules builtin
+sensor_by_fanotify
+audit
+trace
+inotify
+fanotify directory directory
+fanotify file-system 'file system'
+resources one
+resources many --rules /lab/rules --rules builtin
+";
+/// What every test run measures.
+const CORE: &str = "
+baseline
+sensor fentry 'one rule'
+sensor kprobe 'one rule'
+";
+/// A rule set of the size of Elastic's.
+const RULES: usize = 60;
+/// In the guest's time, most of which passes at once.
+const SECONDS: u64 = 100_000;
+
+/// How to measure.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchOptions {
+    /// Only on this kernel
+    #[arg(long, value_enum)]
+    pub kernel: Option<Series>,
+    /// Only these lines of what the guest does, as in xtask/src/bench.rs; other figures stay as they are
+    #[arg(long, value_name = "LINES")]
+    pub only: Option<String>,
+    /// A static daemon to use instead of the one that is built from this tree
+    #[arg(long, value_name = "FILE")]
+    pub daemon: Option<PathBuf>,
+    /// Print the page, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Measures everything and writes it down.
+pub fn run(options: &BenchOptions) -> Result<()> {
+    let binaries = programs(options.daemon.is_none())?;
+    let daemon = options.daemon.clone().unwrap_or_else(|| binaries.path("ldsentry"));
+    let lines = options.only.as_ref().map_or(EVERYTHING.to_owned(), |only| format!("baseline\n{only}\n"));
+    let mut stored = Stored::read(&data())?;
+    for series in Series::ALL.into_iter().filter(|series| options.kernel.is_none_or(|only| only == *series)) {
+        let step = Step::begin(format!("measuring on a {} kernel", series.name()));
+        let results = measure(series, Root::Compared, &binaries, &daemon, &lines)?;
+        step.done();
+        stored.add(series.name(), results);
+    }
+    let page = report::page(&stored);
+    if options.dry_run {
+        std::io::stdout().write_all(page.as_bytes()).context("writing the page")?;
+        return Ok(());
+    }
+    stored.write(&data())?;
+    let path = workspace().join("docs/cost.md");
+    std::fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Measures what the hooks add, and complains if it is more than what is stored for the same build of the kernel. Gives what
+/// there is to say.
+pub fn compare(series: Series, binaries: &Binaries) -> Result<String> {
+    let results = measure(series, Root::Tests, binaries, &binaries.path("ldsentry"), CORE)?;
+    let stored = Stored::read(&data())?;
+    let Some(before) = stored.kernels.get(series.name()).filter(|before| before.kernel == results.kernel)
+    else {
+        return Ok(format!(
+            "nothing is stored for {}: `cargo xtask bench` measures it and stores it\n{}",
+            results.kernel,
+            report::core(&results)
+        ));
+    };
+    let worse = results.worse_than(before);
+    if worse.is_empty() {
+        return Ok(format!("no worse than stored\n{}", report::core(&results)));
+    }
+    bail!(
+        "more instructions than are stored in docs/cost.json; if that is worth it, `cargo xtask bench` stores them anew\n{}",
+        worse.join("\n")
+    )
+}
+
+/// What has to be built for measuring.
+pub fn programs(daemon: bool) -> Result<Binaries> {
+    let mut programs = vec![("integration-tests", "cost")];
+    if daemon {
+        programs.push(("sensor", "ldsentry"));
+    }
+    build(&programs)
+}
+
+fn measure(series: Series, root: Root, binaries: &Binaries, daemon: &Path, lines: &str) -> Result<Results> {
+    let mut payload = Payload::new()?;
+    payload.add_program("bin/cost", &binaries.path("cost"))?;
+    payload.add_program("bin/ldsentry", daemon)?;
+    let generated = tempfile::tempdir().context("making a directory for rules")?;
+    rules::write(generated.path(), RULES).context("writing rules")?;
+    for rule in std::fs::read_dir(generated.path())? {
+        let rule = rule?;
+        let name = format!("rules/{}", rule.file_name().to_string_lossy());
+        payload.add(&name, &std::fs::read(rule.path())?, 0o644)?;
+    }
+    let script = format!("{}{lines}", include_str!("bench/guest.sh"));
+    let scenario = Scenario { name: "bench".to_owned(), script, seconds: SECONDS };
+    let plan = Plan { scenarios: vec![scenario], ..Plan::default() };
+    let options = GuestOptions { series, binaries, payload: &payload, plan: &plan };
+    let guest = Guest::boot_on(Machine::Counted, root, &options)?;
+    let (mut output, mut errors) = (String::new(), String::new());
+    loop {
+        let frame = guest.next_frame()?;
+        match frame.kind {
+            Kind::ScriptStdout => output.push_str(&frame.text()),
+            Kind::ScriptStderr => errors.push_str(&frame.text()),
+            Kind::End if frame.text() == "0" => return Results::parse(&output),
+            Kind::End => bail!("measuring on {} failed:\n{output}{errors}", series.name()),
+            Kind::Hello
+            | Kind::Ready
+            | Kind::DaemonStdout
+            | Kind::DaemonStderr
+            | Kind::DaemonExit
+            | Kind::Begin
+            | Kind::Failed
+            | Kind::Done => {}
+        }
+    }
+}
+
+fn data() -> PathBuf {
+    workspace().join("docs/cost.json")
+}

@@ -1,0 +1,137 @@
+# What runs in the guest. A line of figures is `LABEL<tab>OPERATION<tab>INSTRUCTIONS`, another fact is `NAME=VALUE`.
+set -eu
+
+mkdir -p /cost/tmpfs
+mount -t tmpfs tmpfs /cost/tmpfs
+echo "kernel=$(uname -r -v)"
+
+fail() {
+    echo "$1" >&2
+    cat /run/errors /run/output >&2 || true
+    exit 1
+}
+
+# begin TEXT COMMAND…: starts a program and waits until it has said TEXT.
+begin() {
+    text=$1
+    shift
+    : >/run/output
+    : >/run/errors
+    "$@" >/run/output 2>/run/errors </dev/null &
+    process=$!
+    until grep -q "$text" /run/output /run/errors; do
+        kill -0 $process 2>/dev/null || fail "$1 ended before it was ready"
+        sleep 0.1
+    done
+}
+
+end() {
+    kill -TERM $process
+    wait $process || true
+}
+
+baselines=0
+baseline() {
+    baselines=$((baselines + 1))
+    cost measure "nothing $baselines"
+}
+
+# with NAME: measures with what runs, ends it, and measures without.
+with() {
+    cost measure "$1"
+    end
+    baseline
+}
+
+floor() {
+    begin ready cost floor "$1" security_inode_create security_inode_init_security security_inode_rename end:vfs_rename
+    with "floor: $1"
+}
+
+# sensor ATTACH WHAT ARGUMENT…: the daemon with a way to attach.
+sensor() {
+    attach=$1 what=$2
+    shift 2
+    begin 'watching' ldsentry run --output ndjson --attach "$attach" "$@"
+    with "ldsentry: $attach, $what"
+}
+
+sensor_by_fanotify() {
+    begin 'watching' ldsentry run --output ndjson --source fanotify
+    with "ldsentry: fanotify"
+}
+
+# Others that can be had: see docs/cost.md for what each is told to do.
+audit() {
+    mkdir -p /var/log/audit
+    auditctl -D >/dev/null
+    auditctl -w /etc/ld.so.preload -p wa >/dev/null
+    auditctl -w /etc/ld.so.conf.d -p wa >/dev/null
+    begin '' auditd -n
+    auditctl -e 1 >/dev/null
+    cost measure "auditd"
+    auditctl -e 0 >/dev/null
+    auditctl -D >/dev/null
+    end
+    baseline
+}
+
+trace() {
+    begin 'ready' bpftrace -B none -e '
+        BEGIN { printf("ready\n"); }
+        kfunc:security_inode_create {
+            if (str(args->dentry->d_name.name) == "ld.so.preload") { printf("created by %s\n", comm); }
+        }
+        kfunc:security_inode_rename {
+            if (str(args->new_dentry->d_name.name) == "ld.so.preload") { printf("renamed by %s\n", comm); }
+        }'
+    with "bpftrace"
+}
+
+inotify() {
+    begin 'established' inotifywait -m -e create,move /etc /etc/ld.so.conf.d
+    with "inotifywait, directories"
+}
+
+fanotify() {
+    begin 'ready' cost fanotify "$1" /etc
+    with "fanotify, $2"
+}
+
+# resources NAME ARGUMENT…: what the daemon needs beside instructions of others.
+resources() {
+    name=$1
+    shift
+    rm -f /run/alerts
+    mkfifo /run/alerts
+    exec 3<>/run/alerts
+    : >/run/errors
+    ready_before=$(cost now)
+    ldsentry run --output ndjson "$@" >/run/alerts 2>/run/errors </dev/null &
+    process=$!
+    until grep -q watching /run/errors; do
+        kill -0 $process 2>/dev/null || fail "the daemon ended before it was ready"
+        sleep 0.005
+    done
+    echo "$name.ready=$(($(cost now) - ready_before))"
+    # Mounts have been looked at, and what starting took was given back.
+    sleep 30
+    memory "$name.idle"
+    before=$(switches)
+    sleep 60
+    echo "$name.wakeups=$(($(switches) - before))"
+    cost react /run/alerts $process 200 | sed "s/^/$name./"
+    sleep 30
+    memory "$name.after"
+    end
+    exec 3>&-
+}
+
+memory() {
+    awk -v name="$1" '/^(VmRSS|RssAnon):/ { sub(":", "", $1); print name "." $1 "=" $2 }' /proc/$process/status
+}
+
+switches() {
+    cat /proc/$process/task/*/status | awk '/ctxt_switches/ { sum += $2 } END { print sum }'
+}
+

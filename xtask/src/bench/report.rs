@@ -1,0 +1,120 @@
+//! docs/cost.md.
+
+use std::fmt::Write as _;
+
+use super::{Results, Stored};
+
+const HEAD: &str = "<!-- Written by `cargo xtask bench`. -->
+# What it costs
+
+Instructions that are added to a whole system call, measured in a guest under QEMU whose only processor takes a nanosecond for each
+instruction (`-icount shift=0`): so they are the same on every machine, to within some ten. Each figure is the median of seven
+batches' medians, less the mean of two measurements with nothing attached, before and after in the same boot. All programs that
+an operation passes are in it, those that learn the outcome included; what a process does that is woken is not.
+
+```sh
+cargo xtask bench                    # everything on this page; `--daemon FILE` for another build of the daemon
+cargo xtask bench --kernel 6.12 --only \"sensor fentry 'one rule'\"
+```
+
+A test of `cargo xtask test` measures the rule with both ways to attach again, and fails where a figure has become worse by more than 25 instructions
+or 3 %. The figures themselves are in [cost.json](cost.json).
+";
+
+const TERMS: &str = "
+*other lengths*: no name on the way has a length that a rule's names have. *Same lengths*: all have, and none is such a name. *Depth* is that of
+directories below the file system's root. *One rule* is the built-in one; *60 rules* are generated ones of the size that Elastic's have, and the built-in
+one. *Floor*: programs that do nothing, on the functions that an open, a creation and a rename pass.
+";
+
+const OTHERS: &str = "
+Each watches `/etc/ld.so.preload` and `/etc/ld.so.conf.d`, and nothing else, as well as it can: auditd with `-w PATH -p wa` for both; bpftrace
+with kfuncs on the two functions and a comparison of the last name; inotifywait with `-e create,move` on `/etc` and the directory; fanotify with a
+mark on `/etc`, and with one on its file system. `ldsentry: fanotify` is `--source fanotify`, for kernels that take no hooks.
+";
+
+/// The whole page.
+pub fn page(stored: &Stored) -> String {
+    let mut page = HEAD.to_owned();
+    for (series, results) in &stored.kernels {
+        let _ = writeln!(
+            page,
+            "\n## Linux {series}\n\n`{}`. Two measurements of the same differ by at most {}.\n",
+            results.kernel, results.spread
+        );
+        page.push_str(&core(results));
+    }
+    page.push_str(TERMS);
+    for (series, results) in &stored.kernels {
+        let _ = writeln!(page, "\n## Beside others, Linux {series}\n");
+        page.push_str(&table(results, |name| !is_core(name) || name == "ldsentry: fentry, one rule"));
+    }
+    page.push_str(OTHERS);
+    for (series, results) in &stored.kernels {
+        let _ = writeln!(page, "\n## Other than instructions of others, Linux {series}\n");
+        page.push_str(&facts(results));
+    }
+    page
+}
+
+/// What the hooks add.
+pub fn core(results: &Results) -> String {
+    table(results, is_core)
+}
+
+fn is_core(configuration: &str) -> bool {
+    configuration.starts_with("floor")
+        || (configuration.starts_with("ldsentry") && !configuration.ends_with("fanotify"))
+}
+
+fn table(results: &Results, wanted: impl Fn(&str) -> bool) -> String {
+    let configurations: Vec<_> = results.added.iter().filter(|(name, _)| wanted(name)).collect();
+    let mut table = String::from("| | alone |");
+    for (name, _) in &configurations {
+        let _ = write!(table, " {} |", name.trim_start_matches("ldsentry: "));
+    }
+    table.push_str("\n|---|--:|");
+    table.push_str(&"--:|".repeat(configurations.len()));
+    table.push('\n');
+    for (operation, alone) in &results.operations {
+        let _ = write!(table, "| {operation} | {} |", grouped(*alone));
+        for (_, added) in &configurations {
+            let added = added.get(operation).map(|added| grouped(*added)).unwrap_or_default();
+            let _ = write!(table, " {added} |");
+        }
+        table.push('\n');
+    }
+    table
+}
+
+fn facts(results: &Results) -> String {
+    let mut table = String::from("| | |\n|---|--:|\n");
+    for (name, value) in &results.facts {
+        let value = value.parse().map_or_else(|_| value.clone(), grouped);
+        let _ = writeln!(table, "| {name} | {value} |");
+    }
+    table
+}
+
+/// A number with its thousands apart.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1000, -1_234_567].map(grouped), ["0", "999", "1,000", "-1,234,567"]);
+    }
+}
