@@ -14,6 +14,7 @@ pub mod enrich;
 pub mod event;
 pub mod fanotify;
 pub mod filter;
+pub mod guard;
 pub mod host;
 pub mod instance;
 pub mod kernel;

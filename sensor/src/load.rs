@@ -1,9 +1,10 @@
 //! From rule files and exceptions to an engine: what `run`, `replay` and `rules` have in common.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config;
+use crate::config::{self, RuleSource, Settings};
 use crate::detect::{Engine, Exception};
+use crate::guard::{self, Exposed};
 use crate::rule::{Diagnostic, Embedded, Level, Rule, RuleSet, Skipped};
 
 /// Rules ready to run, and what else was found where they are.
@@ -48,6 +49,29 @@ pub fn load_with(
             Err(errors)
         }
     }
+}
+
+/// Of the files that decide what the sensor does, those that others could change: the configuration, rules, secrets and
+/// certificates. A daemon does not run with them.
+pub fn exposed(config: Option<&Path>, settings: &Settings, loaded: &Loaded) -> Vec<Exposed> {
+    let mut files = vec![config.unwrap_or(Path::new(config::DEFAULT_PATH)).to_owned()];
+    files.extend(settings.rules.dirs.iter().filter_map(|source| match source {
+        RuleSource::Builtin => None,
+        RuleSource::Directory(path) => Some(path.clone()),
+    }));
+    let rules = loaded.engine.rules().map(|rule| &rule.origin);
+    let origins = rules.chain(loaded.skipped.iter().map(|skipped| &skipped.origin)).map(PathBuf::from);
+    // What is in the binary, or made by it, has no path.
+    files.extend(origins.filter(|path| path.exists()));
+    files.extend(settings.output.secret_files());
+    let mut exposed: Vec<Exposed> = Vec::new();
+    for weakness in files.iter().filter_map(|file| guard::check(file).err()) {
+        // One directory leads to many files.
+        if !exposed.iter().any(|known| known.remedy() == weakness.remedy()) {
+            exposed.push(weakness);
+        }
+    }
+    exposed
 }
 
 fn parse_exception(exception: &config::Exception) -> Result<Exception, Diagnostic> {

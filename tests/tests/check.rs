@@ -3,6 +3,8 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -112,6 +114,33 @@ fn a_faulty_configuration_is_told_and_the_host_checked_all_the_same() {
     let said = run(["check", "--config", file.to_str().unwrap()], "");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("nowhere") && said.stdout.contains("missing  rules that load"), "{said:?}");
+}
+
+/// Who can change what decides, decides. Whoever only tries rules on events is not held up.
+#[test]
+fn files_that_others_can_change_are_refused_with_the_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, rules) = (directory.path().join("c.toml"), directory.path().join("rules"));
+    fs::create_dir(&rules).unwrap();
+    let rule = "../rules/linux/persistence/dynamic_linker_creation_or_modification.toml";
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(rule), rules.join("rule.toml")).unwrap();
+    fs::write(&file, "[rules]\ndirs = [\"rules\"]\n").unwrap();
+    for (exposed, mode, safe) in [(&file, 0o664, 0o644), (&rules, 0o757, 0o755)] {
+        fs::set_permissions(exposed, fs::Permissions::from_mode(mode)).unwrap();
+        let remedy = format!("chmod go-w {}", exposed.display());
+        let arguments = ["--config", file.to_str().unwrap()];
+        let said = run(["run"].iter().chain(&arguments), "");
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.stderr.contains(&remedy), "{said:?}");
+        let said = run(["check", "--format", "json"].iter().chain(&arguments), "");
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert_eq!(finding(&report(&said), "files")["remedy"], remedy.as_str());
+        for command in [&["rules", "check"][..], &["replay"]] {
+            let said = run(command.iter().chain(&arguments), "");
+            assert_eq!(said.code, Some(0), "{command:?}: {said:?}");
+        }
+        fs::set_permissions(exposed, fs::Permissions::from_mode(safe)).unwrap();
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::cause::{Cause, list};
 use super::facts::{Btf, Facts, Lockdown};
 use crate::config::Source;
 use crate::fanotify::FanotifyError;
+use crate::guard::Exposed;
 use crate::kernel::{AttachMode, Attempt, KernelError, OffsetError};
 
 /// Whether this host can be watched, and why.
@@ -71,6 +72,8 @@ pub struct Site {
     pub configuration: Result<Option<PathBuf>, String>,
     /// How many rules there are; or what is wrong with them.
     pub rules: Result<usize, String>,
+    /// Those of its files that others could change.
+    pub exposed: Vec<Exposed>,
     /// What is to deliver the events.
     pub source: Source,
     /// How to attach, if that is prescribed.
@@ -90,12 +93,13 @@ impl Report {
     /// Judges a host by what is known of it and what came of trying.
     pub fn new(site: &Site, facts: &Facts, tried: &Tried) -> Self {
         let host = Host { site, facts, tried };
-        let mut findings = vec![host.configuration(), host.rules(), host.kernel(), host.privileges()];
-        findings.extend([host.lockdown(), host.btf(), host.maps()]);
+        let mut findings = vec![host.configuration(), host.rules(), host.files()];
+        findings.extend([host.kernel(), host.privileges(), host.lockdown(), host.btf(), host.maps()]);
         findings.extend(AttachMode::ALL.map(|mode| host.programs(mode)));
         findings.extend([host.fanotify(), host.lsm()]);
         let (source, attach) = (host.source(), host.attach());
-        let watchable = source.is_some() && site.configuration.is_ok() && site.rules.is_ok();
+        let set_up = site.configuration.is_ok() && site.rules.is_ok() && site.exposed.is_empty();
+        let watchable = source.is_some() && set_up;
         Self { watchable, source, attach, kernel: facts.release.clone(), findings }
     }
 }
@@ -192,6 +196,23 @@ impl Host<'_> {
                 .meaning("`ldsentry run` does not start with them.")
                 .remedy("Correct them: `ldsentry rules check` says the same."),
         }
+    }
+
+    fn files(&self) -> Finding {
+        let finding = |status, found: String| {
+            Finding::new("files", "configuration, rules and secrets that others cannot change", status, found)
+        };
+        let lines = |line: fn(&Exposed) -> String| -> String {
+            self.site.exposed.iter().map(line).collect::<Vec<_>>().join("\n")
+        };
+        if self.site.exposed.is_empty() {
+            return finding(Status::Ok, "only root or this user can".to_owned());
+        }
+        finding(Status::Missing, lines(Exposed::matter))
+            .meaning(
+                "Whoever can change them decides what is reported. `ldsentry run` does not start with them.",
+            )
+            .remedy(lines(Exposed::remedy))
     }
 
     fn kernel(&self) -> Finding {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -30,6 +31,7 @@ fn site() -> Site {
     Site {
         configuration: Ok(Some("/etc/ldsentry/ldsentry.toml".into())),
         rules: Ok(1),
+        exposed: Vec::new(),
         source: Source::Auto,
         attach: None,
     }
@@ -195,6 +197,21 @@ fn a_configuration_at_fault_on_a_healthy_host() {
     let report = Report::new(&site, &healthy(), &attempts(Ok(()), Ok(())));
     assert!(!report.watchable);
     insta::assert_snapshot!(report);
+}
+
+#[test]
+fn files_that_others_can_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.toml");
+    fs::write(&file, "").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let exposed = vec![crate::guard::check(&file).unwrap_err()];
+    let report =
+        Report::new(&Site { exposed, ..site() }, &healthy(), &with_fanotify(attempts(Ok(()), Ok(()))));
+    assert!(!report.watchable, "`run` does not start with them");
+    let letter = report.to_string().replace(directory.path().to_str().unwrap(), "/etc/ldsentry");
+    let part = letter.split("Linux 5.10").next().unwrap();
+    insta::assert_snapshot!(part);
 }
 
 #[test]

@@ -45,17 +45,19 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
         }
     };
     let settings = settings.with_overrides(Overrides { btf, ..Overrides::default() });
+    let file = configuration.as_ref().ok().and_then(Option::as_deref);
     let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
-    let (rules, engine) = match load::load(&sources, &settings.exceptions) {
+    let (rules, exposed, engine) = match load::load(&sources, &settings.exceptions) {
         Ok(loaded) => {
-            let count = loaded.engine.rules().len();
-            (Ok(count), Some(loaded.engine))
+            let (count, exposed) = (loaded.engine.rules().len(), load::exposed(file, &settings, &loaded));
+            (Ok(count), exposed, Some(loaded.engine))
         }
         Err(errors) => {
             super::print_diagnostics(&errors);
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             // The host is checked all the same, for the rules in the binary.
-            (Err(errors.join("\n")), load::load(&[], &[]).ok().map(|loaded| loaded.engine))
+            let engine = load::load(&[], &[]).ok().map(|loaded| loaded.engine);
+            (Err(errors.join("\n")), Vec::new(), engine)
         }
     };
     let engine = engine.context("the rules in the binary do not load")?;
@@ -67,9 +69,10 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
         eprintln!("error: {error}");
     }
     let facts = Facts::read(Path::new("/"), sensor.btf.as_deref());
-    let set_up = configuration.is_ok() && rules.is_ok() && at_fault.is_none();
+    let set_up = configuration.is_ok() && rules.is_ok() && exposed.is_empty() && at_fault.is_none();
     let attach = pipeline::attach_mode(sensor.attach);
-    let report = Report::new(&Site { configuration, rules, source: sensor.source, attach }, &facts, &tried);
+    let site = Site { configuration, rules, exposed, source: sensor.source, attach };
+    let report = Report::new(&site, &facts, &tried);
     match format {
         TextFormat::Text => output::print(&report.to_string())?,
         TextFormat::Json => output::print_json(&serde_json::to_value(&report)?)?,

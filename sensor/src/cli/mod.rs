@@ -12,6 +12,7 @@ mod setup;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::guard::Exposed;
 use crate::load::{Loaded, load};
 use crate::rule::Diagnostic;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -161,6 +162,12 @@ fn print_diagnostics(diagnostics: &[Diagnostic]) {
     for (index, diagnostic) in diagnostics.iter().enumerate() {
         let space = if index == 0 { "" } else { "\n" };
         eprintln!("{space}{diagnostic}");
+    }
+}
+
+fn print_exposed(exposed: &[Exposed]) {
+    for exposed in exposed {
+        eprintln!("error: {exposed}");
     }
 }
 

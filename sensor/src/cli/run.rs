@@ -55,6 +55,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         }
     };
     super::print_diagnostics(&loaded.warnings);
+    let exposed = crate::load::exposed(config.as_deref(), &settings, &loaded);
+    if !exposed.is_empty() {
+        super::print_exposed(&exposed);
+        return Ok(Exit::Fault);
+    }
     let metrics = Metrics::default();
     let log = Log::start(&settings.log, &metrics)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

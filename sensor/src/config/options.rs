@@ -162,12 +162,15 @@ pub struct OutputOptions {
 
 impl OutputOptions {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let files = self.file.iter_mut().chain(&mut self.suppressed).map(|file| &mut file.path);
-        let elasticsearch = self.elasticsearch.iter_mut().flat_map(ElasticsearchOptions::paths);
-        let syslog = self.syslog.iter_mut().flat_map(SyslogOptions::paths);
-        let webhook = self.webhook.iter_mut().flat_map(WebhookOptions::paths);
-        let alertmanager = self.alertmanager.iter_mut().flat_map(AlertmanagerOptions::paths);
-        files.chain(elasticsearch).chain(syslog).chain(webhook).chain(alertmanager)
+        let Self { stdout: _, file, suppressed, elasticsearch, syslog, webhook, alertmanager } = self;
+        let files = file.iter_mut().chain(suppressed).map(|file| &mut file.path);
+        files.chain(network_paths(elasticsearch, syslog, webhook, alertmanager))
+    }
+
+    /// Files with secrets and certificates.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let Self { elasticsearch, syslog, webhook, alertmanager, .. } = &mut self.clone();
+        network_paths(elasticsearch, syslog, webhook, alertmanager).map(std::mem::take).collect()
     }
 
     /// What is contradictory or missing: the section, the matter, and what to do.
@@ -181,6 +184,19 @@ impl OutputOptions {
         let faulty = sections.into_iter().filter_map(|(section, fault)| Some((section, fault?)));
         faulty.map(|(section, (message, remedy))| (section, message, remedy)).collect()
     }
+}
+
+fn network_paths<'o>(
+    elasticsearch: &'o mut Option<ElasticsearchOptions>,
+    syslog: &'o mut Option<SyslogOptions>,
+    webhook: &'o mut Option<WebhookOptions>,
+    alertmanager: &'o mut Option<AlertmanagerOptions>,
+) -> impl Iterator<Item = &'o mut PathBuf> {
+    let elasticsearch = elasticsearch.iter_mut().flat_map(ElasticsearchOptions::paths);
+    let syslog = syslog.iter_mut().flat_map(SyslogOptions::paths);
+    let webhook = webhook.iter_mut().flat_map(WebhookOptions::paths);
+    let alertmanager = alertmanager.iter_mut().flat_map(AlertmanagerOptions::paths);
+    elasticsearch.chain(syslog).chain(webhook).chain(alertmanager)
 }
 
 /// Standard output.

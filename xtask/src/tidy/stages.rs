@@ -47,7 +47,11 @@ const STAGES: [Stage; 8] = [
         may_use: &["detect", "ecs", "event", "rule"],
         must_not_use: &["aya", IO[0], IO[1], IO[3], IO[4]],
     },
-    Stage { name: "sink", may_use: &["alert", "config", "metrics", "queue"], must_not_use: &["aya", "eql"] },
+    Stage {
+        name: "sink",
+        may_use: &["alert", "config", "guard", "metrics", "queue"],
+        must_not_use: &["aya", "eql"],
+    },
 ];
 
 /// What is wrong with a file of `sensor`.

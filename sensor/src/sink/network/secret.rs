@@ -16,6 +16,7 @@ impl Secret {
     pub(super) fn read(source: &SecretSource) -> Result<Self, Failure> {
         let (text, place) = match source {
             SecretSource::File(path) => {
+                guard(path)?;
                 let text = fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
                 (text, path.display().to_string())
             }
@@ -52,7 +53,17 @@ impl fmt::Debug for Secret {
 
 /// Reads a file that the configuration names.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    guard(path)?;
     fs::read(path).map_err(|error| unreadable(path, error))
+}
+
+/// Who can change a secret, or a certificate, decides where alerts go.
+fn guard(path: &Path) -> Result<(), Failure> {
+    crate::guard::check(path).map_err(|exposed| Failure {
+        attempt: format!("cannot use {}", path.display()),
+        source: exposed.matter().into(),
+        remedy: exposed.remedy(),
+    })
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Failure {
@@ -102,6 +113,8 @@ fn fingerprint(path: &Path) -> Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -117,6 +130,9 @@ mod tests {
         let secret = read().unwrap();
         assert_eq!(secret.reveal(), "hunter2");
         assert_eq!(format!("{secret:?}"), "Secret");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
+        insta::assert_snapshot!(message(read()), @"cannot use DIR/key: DIR/key can be written to by others (mode 0622); chmod go-w DIR/key");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "hunter2\r\nX-Injected: 1\n").unwrap();
         insta::assert_snapshot!(message(read()), @"cannot use the secret in DIR/key: it is empty, or more than one line; write the secret there, and nothing else");
         let missing = Secret::read(&SecretSource::Environment("LDSENTRY_TEST_NO_SUCH".to_owned()));
