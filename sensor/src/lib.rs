@@ -17,6 +17,7 @@ pub mod filter;
 pub mod guard;
 pub mod host;
 pub mod instance;
+pub mod inventory;
 pub mod kernel;
 pub mod load;
 pub mod log;

@@ -1,5 +1,6 @@
 //! The daemon: the only place that knows all stages.
 
+mod inventory;
 mod self_test;
 mod source;
 
@@ -16,7 +17,7 @@ pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
 use crate::alert::{self, Alert, SentEvent, Suppressed};
 use crate::below::{Found, Search};
-use crate::config::{Attach, MetricsOptions, SensorOptions, Settings};
+use crate::config::{self, Attach, MetricsOptions, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
 use crate::ecs::{self, Candidate, Document};
@@ -26,6 +27,7 @@ use crate::fanotify::FanotifyError;
 use crate::filter::Filters;
 use crate::host::Procfs;
 use crate::instance::{Instance, InstanceError};
+use crate::inventory::Inventory;
 use crate::kernel::{self, AttachMode, Diagnostics, KernelError, Ring};
 use crate::load::Loaded;
 use crate::log::Log;
@@ -137,7 +139,12 @@ pub async fn run(
         // Known at 0 before it counts: Prometheus sees no increase from nothing to 1.
         metrics.alerts(&rule.id);
     }
+    if settings.sensor.inventory == config::Inventory::Alert {
+        metrics.alerts(crate::inventory::RULE_ID);
+    }
     let (watcher, input) = source::open(&settings.sensor, &loaded.engine, metrics)?;
+    // Only now that everything is hooked: between the two nothing is missed.
+    let inventory = inventory::begin(settings.sensor.inventory, &loaded.engine);
     let mut pipeline = Pipeline {
         watcher,
         engine: loaded.engine,
@@ -153,6 +160,8 @@ pub async fn run(
         memory: Memory::default(),
         mounts_due: Some(Duration::ZERO),
         searches: JoinSet::new(),
+        inventory,
+        inventory_wanted: settings.sensor.inventory,
         health,
         self_test: settings.sensor.self_test.map(|interval| SelfTest::new(interval.get())),
         log,
@@ -181,6 +190,9 @@ struct Pipeline<'l> {
     /// When to look which file systems are mounted below directories that rules look for.
     mounts_due: Option<Duration>,
     searches: JoinSet<Found>,
+    /// What looks for the files that were there.
+    inventory: JoinSet<Inventory>,
+    inventory_wanted: config::Inventory,
     health: Health,
     self_test: Option<SelfTest>,
     log: &'l Log,
@@ -223,6 +235,7 @@ impl Pipeline<'_> {
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = pass_on(&mut diagnostics) => {}
                 Some(found) = self.searches.join_next() => self.found(found.unwrap_or_default()),
+                Some(found) = self.inventory.join_next() => self.tell(found.unwrap_or_default()),
                 _ = beat.tick() => self.beat(),
                 () = sleep_until(deadline) => {}
             }
@@ -404,6 +417,9 @@ impl Pipeline<'_> {
         }
         for _ in 0..self.searches.len() {
             self.not_looked_into("a directory was still being looked into when the daemon ended");
+        }
+        if let Ok(Some(found)) = tokio::time::timeout_at(deadline, self.inventory.join_next()).await {
+            self.tell(found.unwrap_or_default());
         }
         let dropped = self.outputs.close(PATIENCE_AT_EXIT);
         if dropped > 0 {

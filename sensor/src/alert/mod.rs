@@ -3,6 +3,7 @@
 mod document;
 mod pretty;
 mod sent_event;
+mod state;
 mod suppressed;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ pub use self::document::lookup;
 use self::document::{flatten, remove, text, texts};
 pub use self::pretty::escape;
 pub use self::sent_event::SentEvent;
+pub use self::state::State;
 pub use self::suppressed::Suppressed;
 use crate::ecs;
 use crate::rule::Rule;

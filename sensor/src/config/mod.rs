@@ -24,8 +24,8 @@ pub use network::{
     TlsOptions, WebhookBody, WebhookOptions,
 };
 pub use options::{
-    Attach, FileOptions, Format, Level, LogFormat, LogOptions, MetricsOptions, OutputOptions, RulesOptions,
-    SensorOptions, Source, StdoutOptions,
+    Attach, FileOptions, Format, Inventory, Level, LogFormat, LogOptions, MetricsOptions, OutputOptions,
+    RulesOptions, SensorOptions, Source, StdoutOptions,
 };
 use options::{ExceptionOptions, Options};
 use reference::schema;

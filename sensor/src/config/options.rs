@@ -44,6 +44,8 @@ pub struct SensorOptions {
     /// Size of the ring buffer between kernel and daemon, a power of two. What does not fit is lost, and
     /// counted in `ldsentry_events_lost_total`.
     pub ring_bytes: RingBytes,
+    /// What is told at the start of the files that rules are about and that are there already.
+    pub inventory: Inventory,
     /// How long an event waits for the kernel to say whether its operation succeeded; after that its
     /// `event.outcome` is `unknown`.
     pub outcome_timeout: Span,
@@ -61,10 +63,24 @@ impl Default for SensorOptions {
             attach: Attach::Auto,
             btf: None,
             ring_bytes: RingBytes::DEFAULT,
+            inventory: Inventory::Off,
             outcome_timeout: Span::from_secs(1),
             self_test: None,
         }
     }
+}
+
+/// What is told at the start of files that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Inventory {
+    /// Nothing.
+    Off,
+    /// A document with `event.kind: state` for each, with owner, times, hash and first bytes; and for each file that
+    /// `/etc/ld.so.preload` or an `include` of `/etc/ld.so.conf` names. Alertmanager gets none.
+    State,
+    /// The same, and an alert if `/etc/ld.so.preload` is there.
+    Alert,
 }
 
 /// What delivers the events.

@@ -36,6 +36,7 @@ fn every_key_can_be_set() {
         attach = "kprobe"
         btf = "/boot/btf"
         ring_bytes = 131072
+        inventory = "alert"
         outcome_timeout = "250ms"
         self_test = "5m"
         [rules]

@@ -5,7 +5,7 @@
 mod about;
 mod field;
 mod process;
-mod text;
+pub(crate) mod text;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -33,6 +33,8 @@ pub enum Family {
     SourceFallbacks,
     Rescans,
     DirectoriesNotWatched,
+    InventoryFiles,
+    InventoryIncomplete,
 }
 
 /// How a metric's value moves.
@@ -46,7 +48,7 @@ pub enum Kind {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
@@ -62,6 +64,8 @@ impl Family {
         Self::SourceFallbacks,
         Self::Rescans,
         Self::DirectoriesNotWatched,
+        Self::InventoryFiles,
+        Self::InventoryIncomplete,
     ];
 
     /// The name as Prometheus shows it.
@@ -98,6 +102,8 @@ impl Family {
             Self::SourceFallbacks => "ldsentry_source_fallbacks",
             Self::Rescans => "ldsentry_rescans",
             Self::DirectoriesNotWatched => "ldsentry_directories_not_watched",
+            Self::InventoryFiles => "ldsentry_inventory_files",
+            Self::InventoryIncomplete => "ldsentry_inventories_incomplete",
         }
     }
 
@@ -131,6 +137,10 @@ impl Family {
             Self::DirectoriesNotWatched => {
                 "fanotify: directories in which a rule's files can be and that could not be marked"
             }
+            Self::InventoryFiles => {
+                "Files that were there when the sensor started, as `sensor.inventory` tells them"
+            }
+            Self::InventoryIncomplete => "Inventories that left something out; the log says why",
         }
     }
 
@@ -149,7 +159,9 @@ impl Family {
             | Self::LogLinesLost
             | Self::SourceFallbacks
             | Self::Rescans
-            | Self::DirectoriesNotWatched => &[],
+            | Self::DirectoriesNotWatched
+            | Self::InventoryFiles
+            | Self::InventoryIncomplete => &[],
         }
     }
 }
@@ -182,10 +194,14 @@ pub enum Counter {
     Rescans,
     /// Directories that could not be marked.
     DirectoriesNotWatched,
+    /// Files that were there.
+    InventoryFiles,
+    /// Something was left out of the inventory.
+    InventoryIncomplete,
 }
 
 impl Counter {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::EventsSuccess,
         Self::EventsFailure,
         Self::EventsUnknown,
@@ -198,6 +214,8 @@ impl Counter {
         Self::SourceFallback,
         Self::Rescans,
         Self::DirectoriesNotWatched,
+        Self::InventoryFiles,
+        Self::InventoryIncomplete,
     ];
 
     fn series(self) -> (Family, &'static [&'static str]) {
@@ -214,6 +232,8 @@ impl Counter {
             Self::SourceFallback => (Family::SourceFallbacks, &[]),
             Self::Rescans => (Family::Rescans, &[]),
             Self::DirectoriesNotWatched => (Family::DirectoriesNotWatched, &[]),
+            Self::InventoryFiles => (Family::InventoryFiles, &[]),
+            Self::InventoryIncomplete => (Family::InventoryIncomplete, &[]),
         }
     }
 }

@@ -41,6 +41,20 @@ pub trait Record: fmt::Debug + Send + Sync {
     fn to_pretty(&self, color: bool) -> String;
 }
 
+impl Record for crate::alert::State {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn to_line(&self) -> String {
+        self.to_line()
+    }
+
+    fn to_pretty(&self, _color: bool) -> String {
+        self.to_pretty()
+    }
+}
+
 impl Record for crate::alert::Suppressed {
     fn id(&self) -> &str {
         &self.id

@@ -52,12 +52,16 @@ impl Alertmanager {
     fn body(&self, alerts: &[Arc<Spooled>], now: Timestamp) -> String {
         let firing = SignedDuration::try_from(self.options.firing.get()).unwrap_or(SignedDuration::MAX);
         let end = now.saturating_add(firing).unwrap_or(Timestamp::MAX);
-        let alerts: Vec<Value> = alerts.iter().map(|alert| self.alert(alert, end)).collect();
+        let alerts: Vec<Value> = alerts.iter().filter_map(|alert| self.alert(alert, end)).collect();
         Value::from(alerts).to_string()
     }
 
-    fn alert(&self, alert: &Spooled, end: Timestamp) -> Value {
+    /// Nothing for what is no alert: a document of the inventory.
+    fn alert(&self, alert: &Spooled, end: Timestamp) -> Option<Value> {
         let document: Map<String, Value> = serde_json::from_str(&alert.line).unwrap_or_default();
+        if lookup(&document, "event.kind").is_some_and(|kind| kind == "state") {
+            return None;
+        }
         let show = |fields: &[(&str, &str)]| -> BTreeMap<String, String> {
             let shown = fields.iter().filter_map(|(name, field)| {
                 let text = lookup(&document, field)?.as_str()?;
@@ -74,7 +78,7 @@ impl Alertmanager {
         if let Some(start) = lookup(&document, "@timestamp") {
             shown["startsAt"] = start.clone();
         }
-        shown
+        Some(shown)
     }
 }
 

@@ -54,7 +54,8 @@ pub(super) fn format(line: &str, facility: Facility, body: SyslogMessage) -> Str
     message.push_str("] \u{feff}");
     match body {
         SyslogMessage::Reason => {
-            message.push_str(&escape(&field("kibana.alert.reason").unwrap_or_default()));
+            let reason = field("kibana.alert.reason").or_else(|| field("message"));
+            message.push_str(&escape(&reason.unwrap_or_default()));
         }
         SyslogMessage::Json => message.push_str(line),
     }

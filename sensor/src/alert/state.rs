@@ -1,0 +1,66 @@
+//! What is so, and no alert: a document of the inventory.
+
+use serde_json::{Map, Value};
+
+use super::document::text;
+use super::pretty::escape;
+
+/// A document that says how something is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// `_id`
+    pub id: String,
+    /// The whole document.
+    pub document: Map<String, Value>,
+}
+
+impl State {
+    /// The document with its id.
+    pub fn new(document: Map<String, Value>) -> Self {
+        let id = text(&document, "event.id").unwrap_or_default().to_owned();
+        Self { id, document }
+    }
+
+    /// The document as one line, without a line end.
+    pub fn to_line(&self) -> String {
+        // A JSON value always has a text.
+        serde_json::to_string(&self.document).unwrap_or_default()
+    }
+
+    /// For a person at a terminal: one line, ended.
+    pub fn to_pretty(&self) -> String {
+        let get = |name| escape(text(&self.document, name).unwrap_or_default());
+        let mut line = format!("there is {}, changed {}", get("file.path"), get("file.mtime"));
+        for (what, field) in [("owner", "file.owner"), ("named by", "ldsentry.inventory.named_by")] {
+            let value = get(field);
+            if !value.is_empty() {
+                line = format!("{line}, {what} {value}");
+            }
+        }
+        line + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_person_gets_a_line() {
+        let Value::Object(document) = json!({
+            "event": {"id": "i"},
+            "file": {"path": "/a\n", "mtime": "2026-11-26T00:00:00Z", "owner": "root"},
+            "ldsentry": {"inventory": {"named_by": "/etc/ld.so.preload"}},
+        }) else {
+            panic!("no object")
+        };
+        let state = State::new(document);
+        assert_eq!(state.id, "i");
+        assert_eq!(
+            state.to_pretty(),
+            "there is /a\\n, changed 2026-11-26T00:00:00Z, owner root, named by /etc/ld.so.preload\n"
+        );
+    }
+}
