@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -16,7 +17,10 @@ use crate::alert::lookup;
 const OTHER_DAEMON: &str = "LDSENTRY_LAB_DAEMON";
 
 /// Programs for scripts.
-const HELPERS: [&str; 3] = ["attack", "bpf-objects", "denied"];
+const HELPERS: [&str; 4] = ["attack", "bpf-objects", "denied", "uring"];
+
+/// The attacks of a 32-bit process. Rust has no such target here, and the C compiler needs nothing beside itself.
+const ATTACK_32: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/c/attack32.c");
 
 /// Longer lines are cut for people; counters are.
 const LONG_LINE: usize = 300;
@@ -161,6 +165,7 @@ impl Boot {
         for program in HELPERS {
             payload.add_program(&format!("bin/{program}"), &binaries.path(program))?;
         }
+        payload.add_program("bin/attack32", &binaries.path("attack32"))?;
         payload.add("lib.sh", include_bytes!("lib.sh"), 0o644)?;
         let daemon = ["bin/ldsentry", "run", "--output", "ndjson", "--attach", self.attach.name()];
         let mut daemon = daemon.map(str::to_owned).to_vec();
@@ -180,9 +185,21 @@ fn binaries() -> Result<&'static Binaries> {
     let built = BINARIES.get_or_init(|| {
         xtask::setup::run()?;
         let helpers = HELPERS.map(|program| ("integration-tests", program));
-        xtask::lab::build(&[&[("sensor", "ldsentry")], &helpers[..]].concat())
+        let binaries = xtask::lab::build(&[&[("sensor", "ldsentry")], &helpers[..]].concat())?;
+        compile_32(&binaries.path("attack32"))?;
+        Ok(binaries)
     });
     built.as_ref().map_err(|error| anyhow!("{error:#}"))
+}
+
+fn compile_32(program: &Path) -> Result<()> {
+    let mut command = Command::new("cc");
+    command.args(["-m32", "-nostdlib", "-static", "-ffreestanding", "-fno-pie", "-no-pie", "-O1"]);
+    command.args(["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-o"]);
+    let output =
+        command.arg(program).arg(ATTACK_32).output().with_context(|| format!("running {command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// Puts frames together again.

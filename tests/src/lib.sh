@@ -48,6 +48,19 @@ file_system() {
     tmpfs)
         mount -t tmpfs none "$root"
         ;;
+    subvolume)
+        file_system btrfs
+        root=/mnt/subvolume
+        btrfs subvolume create /mnt/btrfs/@ >/dev/null
+        mount -o subvol=@ "$(findmnt --noheadings --output SOURCE /mnt/btrfs)" "$root"
+        ;;
+    casefold)
+        truncate -s 64M "$image"
+        mkfs.ext4 -q -O casefold "$image"
+        mount -o loop "$image" "$root"
+        mkdir "$root/etc"
+        chattr +F "$root/etc"
+        ;;
     overlay)
         mkdir -p /mnt/overlay-layers/lower/etc /mnt/overlay-layers/upper /mnt/overlay-layers/work
         mount -t overlay overlay \
@@ -64,6 +77,59 @@ within() {
     kind=$1
     shift
     chroot "/mnt/$kind" "$@"
+}
+
+# Makes a container of the lab's own root, whose upper layer is on another file system, without starting it.
+container() {
+    file_system ext4
+    bundle=/mnt/ext4/containers/$1
+    container=$(printf '%s' "$1" | sha256sum | cut -d ' ' -f 1)
+    mkdir -p "$bundle/upper/usr/local/bin" "$bundle/work" "$bundle/rootfs"
+    cp /lab/bin/attack "$bundle/upper/usr/local/bin/attack"
+    mount -t overlay -o "lowerdir=/,upperdir=$bundle/upper,workdir=$bundle/work" overlay "$bundle/rootfs"
+    cat >"$bundle/config.json" <<END
+{
+    "ociVersion": "1.0.2",
+    "process": {
+        "user": {"uid": 0, "gid": 0}, "args": ["sh", "-eu", "/script"], "cwd": "/",
+        "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        "capabilities": {
+            "bounding": ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SYS_CHROOT"],
+            "effective": ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SYS_CHROOT"],
+            "permitted": ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SYS_CHROOT"]
+        }
+    },
+    "root": {"path": "rootfs"},
+    "hostname": "container",
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}
+    ],
+    "linux": {
+        "cgroupsPath": "/docker/$container",
+        "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]
+    }
+}
+END
+}
+
+# Runs the script on standard input in the container.
+container_runs() {
+    cat >"$bundle/rootfs/script"
+    runc run --bundle "$bundle" "$container"
+}
+
+# Starts the container, for what is done to it from outside; its process is $inside.
+container_waits() {
+    echo 'exec sleep 1000' >"$bundle/rootfs/script"
+    runc run --detach --pid-file "$bundle/pid" --bundle "$bundle" "$container" </dev/null >/dev/null 2>&1
+    inside=$(cat "$bundle/pid")
+}
+
+container_ends() {
+    runc delete --force "$container" 2>/dev/null || true
+    umount "$bundle/rootfs"
+    rm -r "$bundle"
 }
 
 # Prints the daemon's counters as a fact.

@@ -49,6 +49,13 @@ impl Scenario {
         fields.into_iter().fold(self, Self::alert)
     }
 
+    /// It may take longer than others.
+    #[must_use]
+    pub fn seconds(mut self, seconds: u64) -> Self {
+        self.seconds = seconds;
+        self
+    }
+
     /// Whatever alerts there are is for [`Self::check`] to say.
     #[must_use]
     pub fn any_alerts(mut self) -> Self {

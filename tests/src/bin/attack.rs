@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 use rustix::fs::{AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, RenameFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 #[derive(Debug, Parser)]
 #[command(name = "attack")]
@@ -60,10 +60,14 @@ enum Action {
     Mkfifo { path: PathBuf },
     /// fsopen, fsmount, `move_mount` of a tmpfs
     MountTmpfs { on: PathBuf },
+    /// `open_tree(OPEN_TREE_CLONE)` of a directory, `openat(O_CREAT)` in the mount that is attached nowhere
+    CreateInDetached { directory: PathBuf, name: OsString },
     /// Make directories of this name within each other, one descriptor at a time, and create a file in the last
     CreateDeep { top: PathBuf, directory: OsString, depth: usize, name: OsString },
     /// Create and unlink this many files named by number: counts the successes
     Flood { directory: PathBuf, prefix: String, count: u64 },
+    /// So many creations and renames in one directory, and in between creations in another; all are unlinked again
+    Churn { directory: PathBuf, count: u64, watched_directory: PathBuf, prefix: String, watched: u64 },
 
     /// Disguise: run from a memfd
     FromMemfd { name: OsString, rest: Vec<OsString> },
@@ -129,8 +133,12 @@ fn perform(action: Action) -> io::Result<()> {
         Action::Mknod { path } => rustix::fs::mknodat(CWD, &path, FileType::RegularFile, mode, 0)?,
         Action::Mkfifo { path } => rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0)?,
         Action::MountTmpfs { on } => mount_tmpfs(&on)?,
+        Action::CreateInDetached { directory, name } => create_in_detached(&directory, &name)?,
         Action::CreateDeep { top, directory, depth, name } => create_deep(&top, &directory, depth, &name)?,
         Action::Flood { directory, prefix, count } => flood(&directory, &prefix, count)?,
+        Action::Churn { directory, count, watched_directory, prefix, watched } => {
+            churn(&directory, count, &watched_directory, &prefix, watched)?;
+        }
         Action::FromMemfd { .. }
         | Action::ThroughFexecve { .. }
         | Action::As { .. }
@@ -206,6 +214,14 @@ fn mount_tmpfs(on: &Path) -> io::Result<()> {
     Ok(rustix::mount::move_mount(mount.as_fd(), "", CWD, on, flags)?)
 }
 
+fn create_in_detached(directory: &Path, name: &OsStr) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = rustix::mount::open_tree(CWD, directory, flags)?;
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&mount, name, flags, Mode::from_raw_mode(0o644))?;
+    Ok(())
+}
+
 fn create_deep(top: &Path, directory: &OsStr, depth: usize, name: &OsStr) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let mut here = rustix::fs::open(top, flags, Mode::empty())?;
@@ -229,6 +245,38 @@ fn flood(directory: &Path, prefix: &str, count: u64) -> io::Result<()> {
         done += 1;
     }
     say(&format!("created={done}"));
+    Ok(())
+}
+
+fn churn(
+    directory: &Path,
+    count: u64,
+    watched_directory: &Path,
+    prefix: &str,
+    watched: u64,
+) -> io::Result<()> {
+    let open = |path: &Path| {
+        rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let (directory, watched_directory) = (open(directory)?, open(watched_directory)?);
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o644);
+    let mut done = 0;
+    // A creation and a rename each.
+    let rounds = count.div_ceil(2);
+    for round in 0..rounds {
+        let (one, other) = (format!("{prefix}{round}"), format!("{prefix}{round}.renamed"));
+        drop(rustix::fs::openat(&directory, &one, flags, mode)?);
+        rustix::fs::renameat(&directory, &one, &directory, &other)?;
+        rustix::fs::unlinkat(&directory, &other, AtFlags::empty())?;
+        while done * rounds < watched * (round + 1) {
+            let name = format!("{prefix}{done}");
+            drop(rustix::fs::openat(&watched_directory, &name, flags, mode)?);
+            rustix::fs::unlinkat(&watched_directory, &name, AtFlags::empty())?;
+            done += 1;
+        }
+    }
+    say(&format!("made={done}"));
     Ok(())
 }
 

@@ -52,7 +52,8 @@ fn by_vim(action: &str, path: &str) -> Value {
     })
 }
 
-const PACKAGES: &str = r#"
+/// `package VERSION KIND` makes a package with a file for the linker.
+pub(crate) const PACKAGES: &str = r#"
 package() {
     rm -rf tree
     mkdir -p tree/DEBIAN tree/etc/ld.so.conf.d

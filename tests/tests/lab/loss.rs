@@ -43,9 +43,42 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ensure!(alerts == attempts, "{attempts} files were created; {alerts} alerts");
             Ok(())
         }),
+        load(),
         // Runs after the floods. Without what is of the program's file: this build is not the one that people run.
         Scenario::new("loss/memory_is_given_back", RESIDENT),
     ]
+}
+
+/// Creations and renames that no rule is about, on both processors. More than the default take minutes, and are for when
+/// they are asked for.
+const LOAD: &str = "LDSENTRY_LOAD";
+const USUAL_LOAD: u64 = 20_000;
+
+/// One in a hundred operations is watched, and none of them is lost.
+fn load() -> Scenario {
+    let unrelated = std::env::var(LOAD).ok().and_then(|number| number.parse().ok()).unwrap_or(USUAL_LOAD);
+    let watched = unrelated / 100;
+    let script = format!(
+        "counters before\nmkdir one two\n\
+         taskset -c 0 attack churn one {half} /etc/ld.so.conf.d one {half_watched} >/dev/null &\n\
+         taskset -c 1 attack churn two {half} /etc/ld.so.conf.d two {half_watched}\nwait\ncounters_after {watched}",
+        half = unrelated / 2,
+        half_watched = watched / 2,
+    );
+    Scenario::new("loss/load", script).seconds(90 + unrelated / 1000).any_alerts().check(move |outcome| {
+        let paths = |alert: &Value| lookup(alert, "file.path").map(Value::to_string);
+        let named: BTreeSet<String> = outcome.alerts.iter().filter_map(paths).collect();
+        let alerts = outcome.alerts.len() as u64;
+        ensure!(
+            alerts == watched && named.len() as u64 == watched,
+            "{alerts} alerts for {} files, and {watched} were created",
+            named.len()
+        );
+        ensure!(lost(outcome)? == 0, "events are lost");
+        let events = increase(outcome, "ldsentry_events_total")?;
+        ensure!(events == watched, "{events} events left the kernel for {watched} files that a rule names");
+        Ok(())
+    })
 }
 
 /// How much a counter, or all those whose names begin so, grew from `before` to `after`.

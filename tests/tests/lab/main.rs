@@ -4,7 +4,9 @@
 
 mod basics;
 mod benign;
+mod callers;
 mod check;
+mod containers;
 mod directories;
 mod expected;
 mod fuse;
@@ -15,6 +17,7 @@ mod outcomes;
 mod paths;
 mod processes;
 mod refused;
+mod roots;
 mod rules;
 mod sources;
 
@@ -32,6 +35,9 @@ fn scenarios() -> Vec<Scenario> {
         paths::scenarios(),
         processes::scenarios(),
         benign::scenarios(),
+        callers::scenarios(),
+        containers::scenarios(),
+        roots::scenarios(),
         directories::scenarios(),
         links::scenarios(),
         loss::scenarios(),

@@ -28,6 +28,26 @@ fn aliases() -> Vec<Scenario> {
             .alert(created(PRELOAD)),
         Scenario::new("alias/proc_pid_root", "attack create /proc/$$/root/etc/ld.so.preload")
             .alert(created(PRELOAD)),
+        Scenario::new(
+            "alias/proc_self_fd",
+            "exec 3</etc/ld.so.conf.d; attack create /proc/self/fd/3/../ld.so.preload",
+        )
+        .alert(created(PRELOAD)),
+        // A copy of the mount that is attached nowhere: the entry is still the one in `/etc`.
+        Scenario::new("alias/detached_mount", "attack create-in-detached /etc ld.so.preload")
+            .alert(created(PRELOAD)),
+        Scenario::new(
+            "alias/conf_d_bound_elsewhere",
+            "mkdir alias; mount --bind /etc/ld.so.conf.d alias; attack create alias/evil.conf; \
+             umount alias",
+        )
+        .alert(created("/etc/ld.so.conf.d/evil.conf")),
+        Scenario::new(
+            "alias/link_through_bind_mount",
+            "mkdir alias; mount --bind /etc alias; touch alias/new; \
+             attack link alias/new alias/ld.so.preload; umount alias; rm /etc/new",
+        )
+        .alert(created(PRELOAD)),
         // As the process sees it the file is in `alias`; in the host's namespace it is also what it is.
         Scenario::new(
             "alias/bind_mount",

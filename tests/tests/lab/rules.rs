@@ -169,7 +169,7 @@ fn soundness() -> Scenario {
 }
 
 /// Makes a rule's file.
-fn rule(id: &str, condition: &str) -> String {
+pub(crate) fn rule(id: &str, condition: &str) -> String {
     format!(
         "cat >rules/{id}.toml <<'END'\n[rule]\nname = \"{id}\"\nrule_id = \"{id}\"\ndescription = \"test\"\n\
          type = \"eql\"\nlanguage = \"eql\"\nrisk_score = 1\nseverity = \"low\"\n\
@@ -189,7 +189,8 @@ fn alerts(outcome: &Outcome, daemon: char) -> Result<BTreeMap<String, u64>> {
     outcome.stdout.lines().any(|line| line == ended).then_some(alerts).context("the daemon did not end well")
 }
 
-fn expect(outcome: &Outcome, expected: &[&str]) -> Result<()> {
+/// Exactly these alerts came from the daemon `a`, once each.
+pub(crate) fn expect(outcome: &Outcome, expected: &[&str]) -> Result<()> {
     let expected: BTreeMap<String, u64> = expected.iter().map(|alert| ((*alert).to_owned(), 1)).collect();
     let alerts = alerts(outcome, 'a')?;
     ensure!(alerts == expected, "the alerts are {alerts:#?}");
@@ -214,7 +215,7 @@ umount $here
 
 /// `daemon_begins NAME [RULES]` starts a daemon that attaches as the lab's does, `daemon_ends NAME` stops it and prints
 /// its alerts. The lock that lets one sensor run on a host is in `/run`.
-const DAEMON: &str = r#"
+pub(crate) const DAEMON: &str = r#"
 mkdir -p rules
 attach=$(tr '\0' '\n' <"/proc/$LDSENTRY_PID/cmdline" | grep -A 1 -e --attach | tail -n 1)
 printf '[sensor]\nring_bytes = 16777216\n' >ldsentry.toml
