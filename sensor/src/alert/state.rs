@@ -4,11 +4,12 @@ use serde_json::{Map, Value};
 
 use super::document::text;
 use super::pretty::escape;
+use crate::ecs;
 
 /// A document that says how something is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
-    /// `_id`
+    /// `_id`: the same for the same state of the same file.
     pub id: String,
     /// The whole document.
     pub document: Map<String, Value>,
@@ -17,7 +18,8 @@ pub struct State {
 impl State {
     /// The document with its id.
     pub fn new(document: Map<String, Value>) -> Self {
-        let id = text(&document, "event.id").unwrap_or_default().to_owned();
+        let part = |name| text(&document, name).unwrap_or_default();
+        let id = ecs::identity(&["state", part("host.id"), part("host.boot.id"), part("event.id")]);
         Self { id, document }
     }
 
@@ -57,7 +59,7 @@ mod tests {
             panic!("no object")
         };
         let state = State::new(document);
-        assert_eq!(state.id, "i");
+        assert_eq!(state.id, State::new(state.document.clone()).id);
         assert_eq!(
             state.to_pretty(),
             "there is /a\\n, changed 2026-11-26T00:00:00Z, owner root, named by /etc/ld.so.preload\n"

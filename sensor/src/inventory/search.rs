@@ -1,6 +1,6 @@
 //! Looks for files, and into them. What is looked at is bounded; what is left out is said.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
@@ -33,7 +33,7 @@ pub fn look(prefixes: &[Prefix], root: &Path) -> Inventory {
     let mut search = Search {
         root,
         found: Inventory::default(),
-        known: HashSet::new(),
+        known: HashMap::new(),
         directories: Vec::new(),
         looked_into: 0,
         read: 0,
@@ -48,7 +48,8 @@ pub fn look(prefixes: &[Prefix], root: &Path) -> Inventory {
 struct Search<'r> {
     root: &'r Path,
     found: Inventory,
-    known: HashSet<Vec<u8>>,
+    /// Where in the list the file is.
+    known: HashMap<Vec<u8>, usize>,
     /// Still to be looked into.
     directories: Vec<Directory>,
     looked_into: usize,
@@ -114,7 +115,11 @@ impl Search<'_> {
     }
 
     fn add_as(&mut self, path: Vec<u8>, named_by: Option<Vec<u8>>, kind: Option<Kind>) {
-        if self.known.contains(&path) {
+        if let Some(&index) = self.known.get(&path) {
+            // What a rule names needs nothing else to name it.
+            if named_by.is_none() {
+                self.found.files[index].named_by = None;
+            }
             return;
         }
         if self.found.files.len() >= MAX_FILES {
@@ -127,7 +132,7 @@ impl Search<'_> {
         let target = fs::read_link(&place).ok().map(|target| target.into_os_string().into_vec());
         let (contents, names) =
             if metadata.is_file() { self.read(&path, &place, metadata.len()) } else { (None, Vec::new()) };
-        self.known.insert(path.clone());
+        self.known.insert(path.clone(), self.found.files.len());
         self.found.files.push(File {
             path: path.clone(),
             named_by,
@@ -310,15 +315,19 @@ mod tests {
         write("etc/ld.so.conf", "include /opt/*.conf\n");
         write("opt/x.conf", "include y\n");
         write("opt/y", "include /opt/x.conf\n");
+        write("opt/z.conf", "include /etc/ld.so.conf.d/*\n");
+        write("etc/ld.so.conf.d/a", "");
         let found = look(&prefixes(), root.path());
         assert_eq!(
             paths(&found),
             [
                 named("/etc/ld.so.conf", None),
+                named("/etc/ld.so.conf.d/a", None),
                 named("/etc/ld.so.preload", None),
                 named("/opt/evil.so", Some("/etc/ld.so.preload")),
                 named("/opt/x.conf", Some("/etc/ld.so.conf")),
                 named("/opt/y", Some("/opt/x.conf")),
+                named("/opt/z.conf", Some("/etc/ld.so.conf")),
             ]
         );
     }

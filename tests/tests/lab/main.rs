@@ -10,6 +10,7 @@ mod containers;
 mod directories;
 mod expected;
 mod fuse;
+mod inventory;
 mod lifecycle;
 mod links;
 mod loss;
@@ -43,6 +44,7 @@ fn scenarios() -> Vec<Scenario> {
         loss::scenarios(),
         check::scenarios(),
         fuse::scenarios(),
+        inventory::scenarios(),
         lifecycle::scenarios(),
         refused::scenarios(),
         rules::scenarios(),
