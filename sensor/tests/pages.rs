@@ -59,10 +59,12 @@ impl Site {
         text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
     }
 
-    /// A session with what its commands print now.
+    /// A session with what its commands print now. In a list, all of it is indented.
     fn session(&self, told: &str) -> String {
+        let indent = &told[..told.len() - told.trim_start().len()];
+        assert!(told.trim_start().starts_with("$ "), "a session begins with a command: {told}");
         let mut now = String::new();
-        let mut lines = told.lines().peekable();
+        let mut lines = told.lines().map(|line| line.strip_prefix(indent).unwrap_or(line));
         while let Some(line) = lines.next() {
             let Some(command) = line.strip_prefix("$ ") else { continue };
             let mut command = command.to_owned();
@@ -75,7 +77,7 @@ impl Site {
             }
             now += &self.run(&command);
         }
-        now
+        now.lines().map(|line| [indent, line, "\n"].concat()).collect()
     }
 }
 
@@ -101,8 +103,10 @@ fn run_page(text: &str) -> (String, Vec<String>) {
                 }
             }
         }
-        now += &if language == Some("console") { site.session(body) } else { body.to_owned() };
-        now += "```\n";
+        // The indent of the last line, if there is one, is that of what ends the block.
+        let (body, indent) = body.rsplit_once('\n').map_or(("", body), |(body, indent)| (body, indent));
+        now += &if language == Some("console") { site.session(body) } else { [body, "\n"].concat() };
+        now.extend([indent, "```\n"]);
         rest = after;
     }
     (now + rest, faults)

@@ -258,8 +258,28 @@ fn prometheus_scrapes_the_counters() -> Result<()> {
     attack(&mut sensor, tree.path())?;
     is("sum(ldsentry_alerts_total)", "1")?;
     is("ldsentry_output_alerts_total{output=\"stdout\", result=\"delivered\"}", "1")?;
+    let queries = dashboard_queries()?;
+    ensure!(queries.len() > 10, "{queries:?}");
+    for query in queries {
+        value_of(&query).with_context(|| format!("deploy/grafana/ldsentry.json: {query}"))?;
+    }
     sensor.end(Signal::TERM)?;
     is("up{job=\"ldsentry\"}", "0")
+}
+
+/// The queries of the dashboard for Grafana, with values for its variables.
+fn dashboard_queries() -> Result<Vec<String>> {
+    let dashboard = fs::read_to_string(xtask::command::workspace().join("deploy/grafana/ldsentry.json"))?;
+    let dashboard: Value = serde_json::from_str(&dashboard)?;
+    let panels = dashboard["panels"].as_array().into_iter().flatten();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries = targets.filter_map(|target| target["expr"].as_str());
+    Ok(queries
+        .map(|query| {
+            let query = query.replace("$__rate_interval", "1m").replace("$__range", "1h");
+            query.replace("$instance", ".*")
+        })
+        .collect())
 }
 
 #[test]
