@@ -113,6 +113,50 @@ impl Program {
         Verdict::Match
     }
 
+    /// As [`Program::verdict`], where some of what `document` says is not to be relied upon: `without` is the event that says
+    /// something else there. A condition has to hold for one of the two, an exclusion for both.
+    pub fn verdict_without<D, W>(&self, document: &D, without: &W) -> Verdict
+    where
+        D: Document + ?Sized,
+        W: Document + ?Sized,
+    {
+        if !self.is_of_category(document) && !self.is_of_category(without) {
+            return Verdict::NoMatch(ClauseId(0));
+        }
+        for conjunct in &self.conjuncts {
+            if conjunct.kind == ClauseKind::Condition
+                && !conjunct.nodes.iter().all(|node| node.holds(document) || node.holds(without))
+            {
+                return Verdict::NoMatch(ClauseId(conjunct.clause));
+            }
+        }
+        for conjunct in self.conjuncts.iter().filter(|conjunct| conjunct.kind == ClauseKind::Exclusion) {
+            let holds = |node: &Node| node.holds(document) && node.holds(without);
+            if let Some(index) = conjunct.nodes.iter().position(holds) {
+                return Verdict::Excluded(ClauseId(conjunct.clause + index));
+            }
+        }
+        Verdict::Match
+    }
+
+    /// The clauses that read one of `fields`, in source order.
+    pub fn clauses_that_read(&self, fields: &[FieldId]) -> Vec<ClauseId> {
+        let mut found = Vec::new();
+        if self.category.as_ref().is_some_and(|(field, _)| fields.contains(field)) {
+            found.push(ClauseId(0));
+        }
+        for conjunct in &self.conjuncts {
+            for (index, node) in conjunct.nodes.iter().enumerate() {
+                let mut reads = false;
+                node.for_each_field(&mut |field| reads |= fields.contains(&field));
+                if reads {
+                    found.push(ClauseId(conjunct.clause + index));
+                }
+            }
+        }
+        found
+    }
+
     /// All clauses, in source order. Clause 0 is the category.
     pub fn clauses(&self) -> &[Clause] {
         &self.clauses
