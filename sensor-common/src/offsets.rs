@@ -12,7 +12,8 @@ pub const ABSENT: u32 = u32::MAX;
 pub struct Member {
     /// The structure, as BTF names it.
     pub structure: &'static str,
-    /// The member; dots lead into members that are structures themselves.
+    /// The member; dots lead into members that are structures themselves. `name[enumerator]` is an element of an array of
+    /// pointers, `one|other` a member that was renamed, `one-other` how far it is behind another.
     pub path: &'static str,
     /// The programs can do without it.
     pub optional: bool,
@@ -89,6 +90,16 @@ offsets! {
     task_nameidata: "task_struct" "nameidata",
     task_login_uid: "task_struct" "loginuid" optional,
     task_session_id: "task_struct" "sessionid" optional,
+    task_cgroups: "task_struct" "cgroups",
+    css_set_default: "css_set" "dfl_cgrp",
+    css_set_pids: "css_set" "subsys[pids_cgrp_id]" optional,
+    css_set_memory: "css_set" "subsys[memory_cgrp_id]" optional,
+    css_cgroup: "cgroup_subsys_state" "cgroup",
+    cgroup_root: "cgroup" "root",
+    cgroup_node: "cgroup" "kn",
+    kernfs_parent: "kernfs_node" "__parent|parent",
+    kernfs_name: "kernfs_node" "name",
+    overlay_upper: "ovl_inode" "__upperdentry-vfs_inode" optional,
     cred_uid: "cred" "euid",
     cred_gid: "cred" "egid",
     cred_capabilities: "cred" "cap_effective",

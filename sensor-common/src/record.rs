@@ -7,7 +7,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of everything in this crate that both sides must agree on.
-pub const ABI: u8 = 1;
+pub const ABI: u8 = 2;
 
 /// A file is about to be created, or an existing one opened with `O_CREAT`: an [`Event`].
 pub const KIND_CREATE: u8 = 1;
@@ -150,6 +150,12 @@ pub const EXECUTABLE_FILE: u32 = 1;
 pub const EXECUTABLE_KERNEL_THREAD: u32 = 1 << 1;
 /// Its directory entry is gone.
 pub const EXECUTABLE_UNHASHED: u32 = 1 << 2;
+/// It is on an overlay, in the layer that is written to.
+pub const EXECUTABLE_OVERLAY_UPPER: u32 = 1 << 3;
+/// It is on an overlay, in a layer that is not written to.
+pub const EXECUTABLE_OVERLAY_LOWER: u32 = 1 << 4;
+/// Magic number of overlays. An executable on one that has neither of the flags is in nobody knows which layer.
+pub const OVERLAY_MAGIC: u64 = 0x794c_7630;
 
 /// A new inode was given its security attributes, on its way to a name.
 #[repr(C)]
@@ -215,6 +221,10 @@ pub const SECTION_FILE_SYSTEM: u8 = 7;
 /// Where a symbolic link points to, ended by NUL.
 pub const SECTION_TARGET: u8 = 8;
 
+/// Path of a cgroup of the process, in the manner of [`SECTION_PATH`]: first in the hierarchy of version 2, then, if the host has
+/// such, in one of version 1.
+pub const SECTION_CGROUP: u8 = 9;
+
 /// In the mount namespace of the process.
 pub const VIEW_PROCESS: u8 = 0;
 /// In the mount namespace of the host.
@@ -264,8 +274,8 @@ mod tests {
     /// The layout is the ABI: whoever changes it changes [`ABI`] too, since programs of an earlier version may still be
     /// attached.
     #[test]
-    fn the_layout_is_that_of_version_1() {
-        assert_eq!(ABI, 1);
+    fn the_layout_is_that_of_version_2() {
+        assert_eq!(ABI, 2);
         let header = [
             offset_of!(Header, length),
             offset_of!(Header, kind),

@@ -11,7 +11,7 @@ use crate::kernel::{Dentry, Mount, Task};
 use crate::maps::count;
 use crate::read::{Probed, Read as _};
 use crate::record::{MAX_MOUNTS, Record};
-use crate::{mounts, path, pending, task};
+use crate::{cgroup, mounts, path, pending, task};
 
 /// What the hooks know.
 pub struct Operation {
@@ -99,6 +99,7 @@ pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
     let found = mounts::find(record, operation.entry, own, operation.exact);
     paths(record, operation, 0, found);
     task::write_program(record, current);
+    cgroup::write(record, current);
     task::write_arguments(record, current);
     for index in 1..MAX_MOUNTS {
         paths(record, operation, index, found);

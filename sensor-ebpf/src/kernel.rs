@@ -127,6 +127,24 @@ structures! {
         cred: Cred = task_cred,
         pid: Pid = task_pid,
         nameidata: NameiData = task_nameidata,
+        cgroups: CssSet = task_cgroups,
+    }
+    /// The cgroups of a process: one in each hierarchy.
+    CssSet {
+        default: Cgroup = css_set_default,
+    }
+    /// What a controller has in a cgroup.
+    Css {
+        cgroup: Cgroup = css_cgroup,
+    }
+    Cgroup {
+        root: Bytes = cgroup_root,
+        node: KernfsNode = cgroup_node,
+    }
+    /// A directory of a file system that the kernel makes up.
+    KernfsNode {
+        parent: KernfsNode = kernfs_parent,
+        name: Bytes = kernfs_name,
     }
     Cred {
         uid: u32 = cred_uid,

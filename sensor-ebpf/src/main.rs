@@ -9,6 +9,7 @@
 #![feature(asm_experimental_arch)]
 #![no_main]
 
+mod cgroup;
 mod create;
 mod diagnostics;
 mod event;

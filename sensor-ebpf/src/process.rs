@@ -13,7 +13,7 @@ use crate::kernel::Task;
 use crate::maps::PROCESSES;
 use crate::read::{Probed, Read as _};
 use crate::record::Record;
-use crate::task;
+use crate::{cgroup, task};
 
 /// These programs and the hooks are never attached at once.
 const SCRATCH_SLOT: u32 = 0;
@@ -69,6 +69,7 @@ fn describe(task: *const u8) -> bool {
     record.set_position(0);
     task::describe(&mut record, task);
     task::write_program(&mut record, task);
+    cgroup::write(&mut record, task);
     true
 }
 

@@ -5,11 +5,12 @@ use aya_ebpf::helpers::generated::{
 };
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{
-    Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED, Event, Executable,
-    SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_ROOT,
+    Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_OVERLAY_LOWER, EXECUTABLE_OVERLAY_UPPER,
+    EXECUTABLE_UNHASHED, Event, Executable, OVERLAY_MAGIC, SECTION_ANCESTOR, SECTION_ARGUMENTS,
+    SECTION_EXECUTABLE, SECTION_ROOT,
 };
 
-use crate::kernel::{Mm, PidNamespace, Task};
+use crate::kernel::{Dentry, Inode, Mm, PidNamespace, Task};
 use crate::path;
 use crate::read::{Probed, Read, offset, probe};
 use crate::record::{Record, SLACK, Written};
@@ -96,7 +97,31 @@ fn executable(task: Task) -> Executable {
     if dentry.hash_link::<Probed>() == 0 {
         facts.flags |= EXECUTABLE_UNHASHED;
     }
+    if facts.fs_magic == OVERLAY_MAGIC {
+        facts.flags |= overlay_layer(inode.0 as u64) as u32;
+    }
     facts
+}
+
+/// In which layer of an overlay an inode is, as `EXECUTABLE_OVERLAY_*`; 0 if that cannot be told. A global function: see
+/// `path::walk`.
+#[unsafe(no_mangle)]
+pub extern "C" fn overlay_layer(inode: u64) -> u64 {
+    let offset = offset!(overlay_upper);
+    if offset == ABSENT {
+        return 0;
+    }
+    let inode = Inode(inode as *const u8);
+    let upper = Dentry(Probed::read(inode.0, offset));
+    if upper.is_null() {
+        return u64::from(EXECUTABLE_OVERLAY_LOWER);
+    }
+    // What is not an entry of another file system's is something else than an overlay keeps there.
+    let sb = upper.super_block::<Probed>();
+    let is_entry = !sb.is_null()
+        && sb != inode.super_block::<Probed>()
+        && upper.inode::<Probed>().super_block::<Probed>() == sb;
+    if is_entry { u64::from(EXECUTABLE_OVERLAY_UPPER) } else { 0 }
 }
 
 /// Root directory and executable.

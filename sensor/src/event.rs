@@ -171,10 +171,40 @@ pub struct Process {
     pub capabilities: u64,
     /// cgroup (v2) id; 0 if it is not known, as for the namespaces.
     pub cgroup_id: u64,
+    /// Path of the cgroup by which the container is known, else of the one of version 2.
+    pub cgroup: Option<String>,
+    /// The container that it is in, as far as its cgroup tells.
+    pub container: Option<Container>,
     /// Inode number of the mount namespace.
     pub mount_namespace: u32,
+    /// Whether that is the host's, if it is known.
+    pub in_host_mount_namespace: Option<bool>,
     /// Inode number of the pid namespace.
     pub pid_namespace: u32,
+}
+
+/// A container, as the cgroup of a process names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its id.
+    pub id: String,
+    /// What runs it, if the name tells.
+    pub runtime: Option<Runtime>,
+    /// The uid of its pod in Kubernetes.
+    pub pod_uid: Option<String>,
+}
+
+/// What runs a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Docker
+    Docker,
+    /// containerd: for Kubernetes, nerdctl or by itself
+    Containerd,
+    /// CRI-O
+    CriO,
+    /// Podman
+    Podman,
 }
 
 /// The file that a process runs.
@@ -209,6 +239,19 @@ pub struct ExecutableFile {
     pub device: Device,
     /// Inode number.
     pub inode: u64,
+    /// Where it is in an overlay, if it is on one.
+    pub layer: Option<Layer>,
+}
+
+/// A layer of an overlay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// One that is not written to: an image's own.
+    Lower,
+    /// The one that is written to.
+    Upper,
+    /// One of the two.
+    Unknown,
 }
 
 /// A parent, grandparent, and so on.

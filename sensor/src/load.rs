@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, RuleSource, Settings};
-use crate::detect::{Engine, Exception};
+use crate::detect::{Engine, Exception, TrustedExclusions};
 use crate::guard::{self, Exposed};
 use crate::rule::{Diagnostic, Embedded, Level, Rule, RuleSet, Skipped};
 
@@ -20,13 +20,14 @@ pub struct Loaded {
 
 /// Loads the rules of `sources` (directories, files, `builtin`; none means `builtin`) with `exceptions`.
 pub fn load(sources: &[PathBuf], exceptions: &[config::Exception]) -> Result<Loaded, Vec<Diagnostic>> {
-    load_with(sources, exceptions, None)
+    load_with(sources, exceptions, config::TrustedExclusions::default(), None)
 }
 
-/// As [`load`], with a rule that is in no file.
+/// As [`load`], with what the configuration says of exclusions, and with a rule that is in no file.
 pub fn load_with(
     sources: &[PathBuf],
     exceptions: &[config::Exception],
+    trusted: config::TrustedExclusions,
     internal: Option<Rule>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let RuleSet { mut rules, skipped, mut warnings, mut errors } = RuleSet::load(sources);
@@ -38,7 +39,12 @@ pub fn load_with(
             Err(error) => errors.push(error),
         }
     }
-    match Engine::new(rules, parsed) {
+    let trusted = match trusted {
+        config::TrustedExclusions::Off => TrustedExclusions::Off,
+        config::TrustedExclusions::Names => TrustedExclusions::Names,
+        config::TrustedExclusions::All => TrustedExclusions::All,
+    };
+    match Engine::trusting(rules, parsed, trusted) {
         Ok(engine) if errors.is_empty() => {
             warnings.extend(engine.warnings());
             Ok(Loaded { engine, skipped, warnings })

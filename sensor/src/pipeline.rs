@@ -22,7 +22,7 @@ use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion, Verdict};
 use crate::ecs::{self, Candidate, Document};
 use crate::enrich::enrich;
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Executable, Outcome};
 use crate::fanotify::FanotifyError;
 use crate::filter::Filters;
 use crate::host::Procfs;
@@ -328,6 +328,11 @@ impl Pipeline<'_> {
                 Outcome::Failure => Counter::EventsFailure,
                 Outcome::Unknown => Counter::EventsUnknown,
             });
+            match event.process.executable {
+                Executable::File(_) => {}
+                Executable::KernelThread => self.metrics.increment(Counter::KernelThread),
+                Executable::Unknown => self.metrics.increment(Counter::ExecutableUnknown),
+            }
             self.detect(&event);
             self.look_below(&event);
         }
@@ -364,7 +369,7 @@ impl Pipeline<'_> {
             let rule = engine.rule(detection.rule);
             let excluded = match detection.verdict {
                 Verdict::Excluded(exclusion) => Some(exclusion),
-                Verdict::Alert => None,
+                Verdict::Alert | Verdict::NotHonoured(_) => None,
                 Verdict::NoMatch(_) | Verdict::NotOffered => return,
             };
             candidate = detection.candidate;
@@ -383,6 +388,10 @@ impl Pipeline<'_> {
                 None => metrics.alerts(&rule.id),
             });
             counter.increment();
+            let not_honoured = engine.not_honoured(detection.rule, detection.verdict);
+            if let Some(clause) = not_honoured {
+                metrics.not_honoured(&rule.id, clause).increment();
+            }
             if excluded.is_some() {
                 tracing::debug!(
                     rule = rule.name,
@@ -394,7 +403,8 @@ impl Pipeline<'_> {
                 return;
             }
             let document = document();
-            let source = alert::Source { document, id: None, index: None, decided_by: &clause() };
+            let clause = clause();
+            let source = alert::Source { document, id: None, index: None, decided_by: &clause, not_honoured };
             let alert: Arc<dyn Record> = Arc::new(Alert::new(rule, source, now));
             outputs.send(&alert);
         });

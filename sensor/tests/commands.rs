@@ -212,3 +212,50 @@ fn an_explanation_says_that_an_unknown_executable_is_not_null() {
     let known = explained("/tmp/evil");
     assert!(known.starts_with("event 1: alert") && !known.contains(note), "{known}");
 }
+
+/// Our own documents say what speaks against an executable, and so a replay decides as the sensor did.
+#[test]
+fn an_exclusion_that_is_not_honoured_is_explained_and_replayed() {
+    let site = tempfile::tempdir().unwrap();
+    let rule = "dynamic_linker_creation_or_modification";
+    let event = |untrusted: Value| {
+        let event = json!({
+            "event": {"category": ["file"], "action": "creation", "id": "1"}, "host.os.type": "linux",
+            "file.path": "/etc/ld.so.preload",
+            "process": {"name": "java", "executable": "/snap/java"},
+            "ldsentry.process.executable.untrusted": untrusted,
+        });
+        event.to_string()
+    };
+    let untrusted = event(json!(["owner", "unlinked"]));
+    let explained = printed(&site, &["rules", "explain", rule, "-"], &untrusted);
+    assert!(explained.starts_with("event 1: excluded, decided by process.executable :"), "{explained}");
+
+    let untrusted = untrusted.replace("/snap/java", "/tmp/java");
+    let explained = printed(&site, &["rules", "explain", rule, "-"], &untrusted);
+    assert!(explained.starts_with("event 1: alert, decided by file.path :"), "{explained}");
+    let reason = "the executable is not owned by root, and it has been unlinked";
+    assert!(
+        explained.contains("  not honoured: process.name in (") && explained.contains(reason),
+        "{explained}"
+    );
+    let json = printed(&site, &["rules", "explain", rule, "-", "--format", "json"], &untrusted);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["not_honoured"]["reason"], reason);
+
+    let replayed = |arguments: &[&str], event: &str| -> Value {
+        let line = printed(&site, &[&["replay", "--format", "verdicts"], arguments, &["-"]].concat(), event);
+        serde_json::from_str(&line).unwrap()
+    };
+    let line = replayed(&[], &untrusted);
+    assert_eq!(line["verdict"], "alert");
+    assert!(line["not_honoured"].as_str().unwrap().starts_with("process.name in ("), "{line}");
+    fs::write(site.path().join("off.toml"), "[rules]\ntrusted_exclusions = \"off\"\n").unwrap();
+    assert_eq!(replayed(&["--config", "off.toml"], &untrusted)["verdict"], "excluded");
+    fs::write(site.path().join("all.toml"), "[rules]\ntrusted_exclusions = \"all\"\n").unwrap();
+    let snap = event(json!("owner"));
+    assert_eq!(replayed(&["--config", "all.toml"], &snap)["verdict"], "alert");
+    // Without any facts the text alone holds.
+    let silent = event(Value::Null);
+    assert_eq!(replayed(&["--config", "all.toml"], &silent)["verdict"], "excluded");
+}

@@ -120,7 +120,10 @@ fn event(number: usize, host: Arc<Host>) -> Event {
             session_id: None,
             capabilities: 1 << 1 | 1 << 21,
             cgroup_id: 77,
+            cgroup: Some("/system.slice/service.service".to_owned()),
+            container: None,
             mount_namespace: 4_026_531_841,
+            in_host_mount_namespace: Some(true),
             pid_namespace: 4_026_531_836,
         },
         ancestors: vec![Ancestor {
@@ -142,11 +145,13 @@ fn running(text: &str) -> Executable {
         path: path(text),
         deleted: false,
         memfd: false,
-        uid: 0,
+        // Some are not trusted.
+        uid: text.len() as u32 % 3 * 500,
         gid: 0,
         mode: 0o100_755,
         links: 1,
         device: Device { major: 8, minor: 1 },
         inode: 815,
+        layer: None,
     })
 }

@@ -45,12 +45,14 @@ pub struct Source<'a> {
     pub index: Option<&'a str>,
     /// The clause of the rule by which the event is what the rule looks for.
     pub decided_by: &'a str,
+    /// The clause that would have excluded it, but rests on an executable that is not trusted.
+    pub not_honoured: Option<&'a str>,
 }
 
 impl Alert {
     /// The alert that `rule` raises about an event, at `now`.
     pub fn new(rule: &Rule, source: Source<'_>, now: Timestamp) -> Self {
-        let Source { mut document, id: document_id, index, decided_by } = source;
+        let Source { mut document, id: document_id, index, decided_by, not_honoured } = source;
         let event_id = text(&document, "event.id").or(document_id).map(str::to_owned);
         let id = alert_id(rule, &document, event_id.as_deref());
         let reason = reason(rule, &document);
@@ -71,7 +73,7 @@ impl Alert {
             "data_stream".to_owned(),
             json!({"type": "logs", "dataset": DATASET, "namespace": "default"}),
         );
-        note_decision(&mut document, decided_by);
+        note_decision(&mut document, decided_by, not_honoured);
 
         let mut add = |key: &str, value: Value| document.insert(format!("kibana.alert.{key}"), value);
         add("uuid", json!(id));
@@ -206,11 +208,28 @@ fn source_index(document: &Map<String, Value>) -> String {
     }
 }
 
-fn note_decision(document: &mut Map<String, Value>, decided_by: &str) {
+fn note_decision(document: &mut Map<String, Value>, decided_by: &str, not_honoured: Option<&str>) {
+    let not_honoured =
+        not_honoured.map(|clause| json!({"clause": clause, "reason": untrusted_because(document)}));
     let own = document.entry("ldsentry").or_insert_with(|| json!({}));
     if let Some(own) = own.as_object_mut() {
         own.insert("decided_by".to_owned(), json!(decided_by));
+        if let Some(not_honoured) = not_honoured {
+            own.insert("not_honoured".to_owned(), not_honoured);
+        }
     }
+}
+
+/// Why the executable of the event in `document` is not trusted, in a sentence.
+fn untrusted_because(document: &Map<String, Value>) -> String {
+    let doubts = texts(document, "ldsentry.process.executable.untrusted");
+    not_trusted(doubts.into_iter())
+}
+
+/// A sentence of the values of `ldsentry.process.executable.untrusted`.
+pub fn not_trusted<'d>(doubts: impl Iterator<Item = &'d str>) -> String {
+    let remarks: Vec<_> = doubts.map(|doubt| ecs::remark(doubt).unwrap_or(doubt)).collect();
+    format!("the executable {}", remarks.join(", and it "))
 }
 
 #[cfg(test)]

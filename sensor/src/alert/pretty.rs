@@ -62,6 +62,11 @@ pub(super) fn render(alert: &Alert, color: bool) -> String {
     page.line("time", &get("kibana.alert.original_time"));
     page.line("ATT&CK", &techniques(document));
     page.line("decided", &get("ldsentry.decided_by").split_whitespace().collect::<Vec<_>>().join(" "));
+    let clause = get("ldsentry.not_honoured.clause");
+    if !clause.is_empty() {
+        page.line("despite", &clause.split_whitespace().collect::<Vec<_>>().join(" "));
+        page.line("", &format!("is not honoured: {}", get("ldsentry.not_honoured.reason")));
+    }
     page.line(
         "rule",
         &format!("{} version {}", get("kibana.alert.rule.rule_id"), get("kibana.alert.rule.version")),

@@ -15,7 +15,13 @@ fn document(event: &Event) -> Map<String, Value> {
 }
 
 fn source(document: Map<String, Value>) -> Source<'static> {
-    Source { document, id: None, index: None, decided_by: "file.path : \"/etc/ld.so.preload\"" }
+    Source {
+        document,
+        id: None,
+        index: None,
+        decided_by: "file.path : \"/etc/ld.so.preload\"",
+        not_honoured: None,
+    }
 }
 
 fn alert(event: &Event) -> Alert {
@@ -39,6 +45,23 @@ fn an_alert_reads_as_elastics_own() {
         );
     }
     insta::assert_json_snapshot!(document);
+}
+
+/// The exclusion that did not hold, and why.
+#[test]
+fn an_exclusion_that_is_not_honoured_is_told_with_the_reason() {
+    let mut event = event();
+    let Executable::File(file) = &mut event.process.executable else { panic!() };
+    (file.uid, file.deleted) = (1000, true);
+    let clause = "process.name in ( \"java\" )";
+    let source = Source { not_honoured: Some(clause), ..source(document(&event)) };
+    let alert = Alert::new(&seed(), source, "2026-11-23T09:15:00.5Z".parse().unwrap());
+    let reason = "the executable is not owned by root, and it has been unlinked";
+    let not_honoured = lookup(&alert.document, "ldsentry.not_honoured").unwrap();
+    assert_eq!(*not_honoured, json!({"clause": clause, "reason": reason}));
+    let pretty = alert.to_pretty(false);
+    let lines = format!("  despite {clause}\n          is not honoured: {reason}\n");
+    assert!(pretty.contains(&lines), "{pretty}");
 }
 
 #[test]

@@ -12,8 +12,9 @@ mod setup;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::TrustedExclusions;
 use crate::guard::Exposed;
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, load_with};
 use crate::rule::Diagnostic;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
@@ -147,14 +148,16 @@ impl RuleArgs {
 
     fn try_load(&self) -> anyhow::Result<Result<Loaded, Vec<Diagnostic>>> {
         let (mut sources, mut exceptions) = (self.rules.clone(), Vec::new());
+        let mut trusted = TrustedExclusions::default();
         if let Some(path) = &self.config {
             let settings = crate::config::Settings::load(Some(path))?;
             if sources.is_empty() {
                 sources = settings.rules.dirs.into_iter().map(PathBuf::from).collect();
             }
             exceptions = settings.exceptions;
+            trusted = settings.rules.trusted_exclusions;
         }
-        Ok(load(&sources, &exceptions))
+        Ok(load_with(&sources, &exceptions, trusted, None))
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         Settings::load(config.as_deref())?.with_overrides(Overrides { rules, source, attach, btf, output });
     let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
     let internal = settings.sensor.self_test.and_then(|_| crate::self_test::rule());
-    let loaded = match crate::load::load_with(&sources, &settings.exceptions, internal) {
+    let trusted = settings.rules.trusted_exclusions;
+    let loaded = match crate::load::load_with(&sources, &settings.exceptions, trusted, internal) {
         Ok(loaded) => loaded,
         Err(errors) => {
             super::print_diagnostics(&errors);

@@ -25,7 +25,7 @@ pub use network::{
 };
 pub use options::{
     Attach, FileOptions, Format, Inventory, Level, LogFormat, LogOptions, MetricsOptions, OutputOptions,
-    RulesOptions, SensorOptions, Source, StdoutOptions,
+    RulesOptions, SensorOptions, Source, StdoutOptions, TrustedExclusions,
 };
 use options::{ExceptionOptions, Options};
 use reference::schema;

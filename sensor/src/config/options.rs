@@ -113,12 +113,29 @@ pub enum Attach {
 pub struct RulesOptions {
     /// Directories of rule files; `"builtin"` stands for the rules in the binary.
     pub dirs: Vec<RuleSource>,
+    /// Which exclusions of rules are honoured only if the executable is trusted: owned by root, not writable by its group or
+    /// others, still linked, no memfd, not in an overlay's upper layer, and in the host's mount namespace or in an image's own
+    /// layer. What is not honoured raises an alert that says so; docs/exclusions.md has the details.
+    pub trusted_exclusions: TrustedExclusions,
 }
 
 impl Default for RulesOptions {
     fn default() -> Self {
-        Self { dirs: vec![RuleSource::Builtin] }
+        Self { dirs: vec![RuleSource::Builtin], trusted_exclusions: TrustedExclusions::Names }
     }
+}
+
+/// Which exclusions of rules are honoured only if the executable is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustedExclusions {
+    /// None: a rule's text alone decides.
+    Off,
+    /// Those by `process.name`, which everybody can give to a file.
+    #[default]
+    Names,
+    /// Those by `process.name` and those by `process.executable`, also `process.executable == null`.
+    All,
 }
 
 /// An exception: what a rule would alert on, but here is known to be fine.

@@ -41,6 +41,7 @@ fn every_key_can_be_set() {
         self_test = "5m"
         [rules]
         dirs = ["builtin", "rules", "/srv/rules"]
+        trusted_exclusions = "all"
         [output.stdout]
         enabled = false
         format = "pretty"

@@ -3,9 +3,9 @@
 use sensor_common::record::{
     ABI, Ancestor, Ended, Event as EventRecord, Header, KIND_CREATE, KIND_ENDED, KIND_LINK, KIND_MADE,
     KIND_MKNOD, KIND_MODIFY, KIND_MOUNTS, KIND_PROCESS, KIND_RENAME, KIND_SYMLINK, KIND_UNLINK, Made,
-    SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED,
-    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER,
-    VIEW_PROCESS,
+    SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_CGROUP, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM,
+    SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, Section,
+    VIEW_HOST, VIEW_OTHER, VIEW_PROCESS,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -45,6 +45,8 @@ pub struct RawEvent {
     pub file_system: Option<Vec<u8>>,
     /// Where a symbolic link points to.
     pub target: Option<Vec<u8>>,
+    /// Paths of the cgroups of the process: first in the hierarchy of version 2, then in one of version 1, if there is one.
+    pub cgroups: Vec<Vec<u8>>,
 }
 
 impl RawEvent {
@@ -59,6 +61,7 @@ impl RawEvent {
             ancestors: Vec::new(),
             file_system: None,
             target: None,
+            cgroups: Vec::new(),
         }
     }
 }
@@ -212,6 +215,7 @@ fn add(event: &mut RawEvent, section: Section, content: &[u8]) -> Result<(), Dec
         }
         SECTION_FILE_SYSTEM => event.file_system = Some(text(content)),
         SECTION_TARGET => event.target = Some(text(content)),
+        SECTION_CGROUP => event.cgroups.push(path(content).bytes),
         _ => return Err(unknown),
     }
     Ok(())

@@ -6,6 +6,7 @@ mod exception;
 mod index;
 mod prefixes;
 mod pushdown;
+mod trust;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,9 @@ use jiff::Timestamp;
 use self::exception::CompiledException;
 pub use self::exception::Exception;
 use self::index::Index;
-use crate::ecs::{self, Candidate, Document, FieldTable};
+pub use self::trust::TrustedExclusions;
+use self::trust::Without;
+use crate::ecs::{self, Candidate, Document, Field, FieldTable};
 use crate::event::Event;
 use crate::filter::{Filter, Filters};
 use crate::prefix::Prefix;
@@ -35,6 +38,10 @@ pub struct Engine {
     index: Index,
     action: FieldId,
     outcome: FieldId,
+    /// Why the executable is not trusted, if it is not.
+    untrusted: FieldId,
+    /// What an executable that is not trusted has no say in.
+    doubtful: Vec<FieldId>,
     /// Directories that rules' paths begin with, where a path whose beginning is unknown could be.
     directories: Vec<String>,
 }
@@ -50,6 +57,8 @@ struct CompiledRule {
     /// Those of [`BEYOND_ELASTIC_DEFEND`] that the rule names.
     actions: Vec<&'static str>,
     wants_failures: bool,
+    /// The clauses that rest on what an executable that is not trusted has no say in.
+    doubtful: Vec<ClauseId>,
 }
 
 /// What a rule says about an event.
@@ -57,12 +66,22 @@ struct CompiledRule {
 pub enum Verdict {
     /// It raises an alert.
     Alert,
+    /// It raises an alert, although this clause would keep it from that: the clause rests on an executable that is not
+    /// trusted.
+    NotHonoured(ClauseId),
     /// It would, but for something.
     Excluded(Exclusion),
     /// The event is not what it looks for: this condition does not hold.
     NoMatch(ClauseId),
     /// The event is of a kind that goes only to rules that name its `event.action`, and this one does not.
     NotOffered,
+}
+
+impl Verdict {
+    /// Whether it raises an alert.
+    pub fn is_alert(self) -> bool {
+        matches!(self, Self::Alert | Self::NotHonoured(_))
+    }
 }
 
 /// Why an event that a rule looks for raises no alert. With the rule, a key to count by.
@@ -90,15 +109,26 @@ pub struct Detection<'e> {
 impl Engine {
     /// Compiles `rules` and `exceptions`. The errors are those of all of them.
     pub fn new(rules: Vec<Rule>, exceptions: Vec<Exception>) -> Result<Self, Vec<Diagnostic>> {
+        Self::trusting(rules, exceptions, TrustedExclusions::default())
+    }
+
+    /// As [`Engine::new`], with other than the default exclusions to be honoured for trusted executables only.
+    pub fn trusting(
+        rules: Vec<Rule>,
+        exceptions: Vec<Exception>,
+        trusted: TrustedExclusions,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let mut errors = Vec::new();
         let mut fields = Fields::default();
         let action = fields.intern("event.action");
         let outcome = fields.intern("event.outcome");
+        let untrusted = fields.intern(Field::OwnExecutableUntrusted.name());
+        let doubtful: Vec<_> = trusted.doubtful().iter().map(|field| fields.intern(field.name())).collect();
         let directories = check::directories(&rules);
         let mut compiled = Vec::with_capacity(rules.len());
         for rule in rules {
             match rule.query.compile(&mut fields) {
-                Ok(program) => compiled.push(CompiledRule::new(rule, program)),
+                Ok(program) => compiled.push(CompiledRule::new(rule, program, &doubtful)),
                 Err(error) => errors.push(rule.diagnostic(Level::Error, &error)),
             }
         }
@@ -126,6 +156,8 @@ impl Engine {
             index,
             action,
             outcome,
+            untrusted,
+            doubtful,
             directories,
         })
     }
@@ -197,17 +229,38 @@ impl Engine {
         if !self.is_offered(compiled, document) {
             return Verdict::NotOffered;
         }
-        match compiled.program.verdict(document) {
+        let (verdict, not_honoured) = self.ask(compiled, document);
+        let alert = match verdict {
             eql::Verdict::NoMatch(clause) => return Verdict::NoMatch(clause),
             eql::Verdict::Excluded(clause) => return Verdict::Excluded(Exclusion::Clause(clause)),
-            eql::Verdict::Match => {}
-        }
+            eql::Verdict::Match => not_honoured.map_or(Verdict::Alert, Verdict::NotHonoured),
+        };
         if !compiled.wants_failures && is(document.field(self.outcome), "failure") {
             return Verdict::Excluded(Exclusion::Failed);
         }
         let exception =
             compiled.exceptions.iter().find(|index| self.exceptions[**index].holds(document, now));
-        exception.map_or(Verdict::Alert, |index| Verdict::Excluded(Exclusion::Exception(*index)))
+        exception.map_or(alert, |index| Verdict::Excluded(Exclusion::Exception(*index)))
+    }
+
+    /// What a rule's text says, and which clause said otherwise and is not honoured.
+    fn ask<D: eql::Document + ?Sized>(
+        &self,
+        rule: &CompiledRule,
+        document: &D,
+    ) -> (eql::Verdict, Option<ClauseId>) {
+        let verdict = rule.program.verdict(document);
+        match verdict {
+            // Most clauses have nothing to do with it, and are asked for nothing more.
+            eql::Verdict::NoMatch(clause) | eql::Verdict::Excluded(clause)
+                if rule.doubtful.contains(&clause)
+                    && !matches!(document.field(self.untrusted), Value::Missing) =>
+            {
+                let without = Without { document, fields: &self.doubtful };
+                (rule.program.verdict_without(document, &without), Some(clause))
+            }
+            _ => (verdict, None),
+        }
     }
 
     /// Calls `found` for each rule that looks for the document, in the order of the rules.
@@ -222,7 +275,9 @@ impl Engine {
         for rule in asked.rules(document) {
             match self.verdict(rule, document, now) {
                 Verdict::NoMatch(_) | Verdict::NotOffered => {}
-                verdict @ (Verdict::Alert | Verdict::Excluded(_)) => found(rule, verdict),
+                verdict @ (Verdict::Alert | Verdict::NotHonoured(_) | Verdict::Excluded(_)) => {
+                    found(rule, verdict);
+                }
             }
         }
     }
@@ -248,11 +303,13 @@ impl Engine {
             for candidate in self.candidates(event) {
                 let verdict = self.verdict(rule, &document(candidate), now);
                 match verdict {
-                    Verdict::Alert => best = Some(Detection { rule, verdict, candidate }),
+                    Verdict::Alert | Verdict::NotHonoured(_) => {
+                        best = Some(Detection { rule, verdict, candidate });
+                    }
                     Verdict::Excluded(_) => best = best.or(Some(Detection { rule, verdict, candidate })),
                     Verdict::NoMatch(_) | Verdict::NotOffered => {}
                 }
-                if verdict == Verdict::Alert {
+                if verdict.is_alert() {
                     break;
                 }
             }
@@ -263,15 +320,15 @@ impl Engine {
     }
 
     /// All paths that `event` can be about, the process's view first. A path whose beginning is unknown counts for what
-    /// it could be: also for one in each directory that a rule's path begins with.
+    /// it could be: also for one in each directory that a rule's path begins with. What is known goes before what is assumed.
     pub fn candidates<'e>(&'e self, event: &'e Event) -> impl Iterator<Item = Candidate<'e>> {
-        event.file.paths.iter().enumerate().flat_map(|(index, path)| {
-            let directories = if path.truncated { self.directories.as_slice() } else { &[] };
-            let assumed = directories
-                .iter()
-                .map(move |directory| Candidate { index, assumed_directory: Some(directory.as_str()) });
-            std::iter::once(Candidate { index, assumed_directory: None }).chain(assumed)
-        })
+        let paths = || event.file.paths.iter().enumerate();
+        let known = paths().map(|(index, _)| Candidate { index, assumed_directory: None });
+        let assumed = paths().filter(|(_, path)| path.truncated).flat_map(|(index, _)| {
+            let directories = self.directories.iter();
+            directories.map(move |directory| Candidate { index, assumed_directory: Some(directory.as_str()) })
+        });
+        known.chain(assumed)
     }
 
     /// The text of what decided `verdict`: a clause of the rule, `exception: NAME`, `event.outcome: failure`.
@@ -279,13 +336,23 @@ impl Engine {
         let compiled = &self.rules[rule];
         let text = |clause: ClauseId| compiled.program.clause(clause).text.clone();
         match verdict {
-            Verdict::Alert => compiled.program.clauses()[compiled.subject].text.clone(),
+            Verdict::Alert | Verdict::NotHonoured(_) => {
+                compiled.program.clauses()[compiled.subject].text.clone()
+            }
             Verdict::NoMatch(clause) | Verdict::Excluded(Exclusion::Clause(clause)) => text(clause),
             Verdict::Excluded(Exclusion::Exception(index)) => {
                 format!("exception: {}", self.exceptions[index].exception.name)
             }
             Verdict::Excluded(Exclusion::Failed) => "event.outcome: failure".to_owned(),
             Verdict::NotOffered => "event.action: the rule does not name it".to_owned(),
+        }
+    }
+
+    /// The text of the clause that is not honoured, if `verdict` is an alert all the same.
+    pub fn not_honoured(&self, rule: usize, verdict: Verdict) -> Option<&str> {
+        match verdict {
+            Verdict::NotHonoured(clause) => Some(&self.rules[rule].program.clause(clause).text),
+            Verdict::Alert | Verdict::Excluded(_) | Verdict::NoMatch(_) | Verdict::NotOffered => None,
         }
     }
 
@@ -315,10 +382,11 @@ impl Engine {
 }
 
 impl CompiledRule {
-    fn new(rule: Rule, program: Program) -> Self {
+    fn new(rule: Rule, program: Program, doubtful: &[FieldId]) -> Self {
         let named = |field: &str, value: &str| check::names(rule.query.condition(), field, value);
         Self {
             subject: subject(&rule.query, &program),
+            doubtful: program.clauses_that_read(doubtful),
             exceptions: Vec::new(),
             actions: BEYOND_ELASTIC_DEFEND
                 .iter()

@@ -266,8 +266,7 @@ fn what_elastic_defend_does_not_send_goes_to_rules_that_name_it() {
 
 #[test]
 fn warnings_are_about_what_could_silently_never_fire() {
-    let query =
-        r#"file where file.pth : "/etc/*" and event.action == "overwrite" and not container.id == "x""#;
+    let query = r#"file where file.pth : "/etc/*" and event.action == "overwrite" and not dll.name == "x""#;
     let exception = exception(&["missing"], "process.pidd == 1", None);
     let engine = Engine::new(vec![rule(query)], vec![exception]).unwrap();
     let warnings: Vec<_> = engine.warnings().iter().map(ToString::to_string).collect();

@@ -74,6 +74,16 @@ impl Field {
             Self::UserName | Self::OwnLoginUserName => ("the host's `/etc/passwd` has the id", "its name"),
             Self::GroupId => ("if known", "effective group"),
             Self::GroupName => ("the host's `/etc/group` has the id", "its name"),
+            Self::ContainerId => (
+                "the cgroup's name tells of a container",
+                "its id; whoever may make cgroups may give one such a name",
+            ),
+            Self::ContainerRuntime => {
+                ("the cgroup's name tells", "`docker`, `containerd`, `cri-o`, `podman`")
+            }
+            Self::OrchestratorType => ("in a pod", "`kubernetes`"),
+            Self::OrchestratorResourceType => ("in a pod", "`pod`"),
+            Self::OrchestratorResourceId | Self::KubernetesPodUid => ("in a pod", "the pod's uid"),
             Self::HostId => ("there is a `/etc/machine-id`", "machine id"),
             Self::HostBootId => ("always", "the kernel's id of this boot"),
             Self::HostName | Self::HostHostname => ("always", "the host's name"),
@@ -127,6 +137,13 @@ impl Field {
             Self::OwnExecutableLinks => ("the executable is known", "how many names it has"),
             Self::OwnExecutableDevice => ("the executable is known", "device number of its file system"),
             Self::OwnExecutableInode => ("the executable is known", "its inode number"),
+            Self::OwnExecutableLayer => {
+                ("the executable is on an overlay", "in which of its layers: `lower`, `upper`, or `unknown`")
+            }
+            Self::OwnExecutableUntrusted => (
+                "the executable is not trusted",
+                "what speaks against it: [exclusions.md](exclusions.md) has the values",
+            ),
             Self::OwnProcessArgsTruncated => ("if so", "there were more arguments than were captured"),
             Self::OwnAncestorsPid => ("if known", "process ids of the parent, its parent and so on"),
             Self::OwnAncestorsExecutable => (
@@ -138,7 +155,11 @@ impl Field {
             }
             Self::OwnSessionId => ("somebody logged in", "audit session"),
             Self::OwnCgroupId => ("if known", "id of the cgroup (version 2)"),
+            Self::OwnCgroup => {
+                ("if known", "path of the cgroup: the one that tells of a container, else that of version 2")
+            }
             Self::OwnMountNamespace => ("if known", "inode number of the mount namespace"),
+            Self::OwnInHostMountNamespace => ("if known", "whether that is the host's"),
             Self::OwnPidNamespace => ("if known", "inode number of the pid namespace"),
         }
     }

@@ -6,6 +6,7 @@ mod about;
 mod field;
 mod process;
 pub(crate) mod text;
+mod trust;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -17,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 pub use self::field::{Field, FieldTable};
 pub use self::process::UNKNOWN;
 pub(crate) use self::text::hex;
+use self::trust::Doubts;
+pub use self::trust::remark;
 use crate::event::{Action, Event, Origin, Outcome, Path, View};
 
 /// The ECS version that the documents follow.
@@ -41,6 +44,7 @@ pub struct Document<'e> {
     path: Cow<'e, str>,
     user_id: OnceCell<Decimal>,
     group_id: OnceCell<Decimal>,
+    doubts: OnceCell<Doubts>,
     /// Values that have to be made, by field. Rules seldom ask for them.
     made: OnceCell<Box<[OnceCell<Made>]>>,
 }
@@ -65,6 +69,7 @@ impl<'e> Document<'e> {
             path,
             user_id: OnceCell::new(),
             group_id: OnceCell::new(),
+            doubts: OnceCell::new(),
             made: OnceCell::new(),
         }
     }

@@ -2,8 +2,9 @@
 
 use eql::Value;
 
+use super::trust::Doubts;
 use super::{Document, Field, flag, identity, integer, known, nonzero, optional, text};
-use crate::event::{Ancestor, Executable, ExecutableFile, Origin};
+use crate::event::{Ancestor, Executable, ExecutableFile, Layer, Origin, Runtime};
 
 /// The executable and its name where fanotify told of the event and they could not be learned.
 pub const UNKNOWN: &str = "unknown";
@@ -63,6 +64,14 @@ impl Document<'_> {
             Field::OwnExecutableLinks => file.map_or(Value::Missing, |file| integer(file.links.into())),
             Field::OwnExecutableDevice => self.fact(field, |file| text::device(file.device)),
             Field::OwnExecutableInode => self.fact(field, |file| file.inode.to_string()),
+            Field::OwnExecutableLayer => {
+                optional(file.and_then(|file| file.layer).map(|layer| match layer {
+                    Layer::Lower => "lower",
+                    Layer::Upper => "upper",
+                    Layer::Unknown => "unknown",
+                }))
+            }
+            Field::OwnExecutableUntrusted => self.doubts.get_or_init(|| Doubts::about(process)).as_value(),
             Field::OwnProcessArgsTruncated => flag(process.args_truncated),
             Field::OwnAncestorsPid => self.ancestors(field, |ancestor| ancestor.pid.to_string()),
             Field::OwnAncestorsExecutable => self.ancestors(field, |ancestor| match file_of(ancestor) {
@@ -78,8 +87,30 @@ impl Document<'_> {
             }
             Field::OwnSessionId => process.session_id.map_or(Value::Missing, |id| integer(id.into())),
             Field::OwnCgroupId => nonzero(process.cgroup_id),
+            Field::OwnCgroup => optional(process.cgroup.as_deref()),
             Field::OwnMountNamespace => nonzero(process.mount_namespace.into()),
+            Field::OwnInHostMountNamespace => {
+                process.in_host_mount_namespace.map_or(Value::Missing, Value::Bool)
+            }
             Field::OwnPidNamespace => nonzero(process.pid_namespace.into()),
+            _ => self.container(field),
+        }
+    }
+
+    fn container(&self, field: Field) -> Value<'_> {
+        let Some(container) = &self.event.process.container else { return Value::Missing };
+        let pod = container.pod_uid.as_deref();
+        match field {
+            Field::ContainerId => known(&container.id),
+            Field::ContainerRuntime => optional(container.runtime.map(|runtime| match runtime {
+                Runtime::Docker => "docker",
+                Runtime::Containerd => "containerd",
+                Runtime::CriO => "cri-o",
+                Runtime::Podman => "podman",
+            })),
+            Field::OrchestratorType => optional(pod.map(|_| "kubernetes")),
+            Field::OrchestratorResourceType => optional(pod.map(|_| "pod")),
+            Field::OrchestratorResourceId | Field::KubernetesPodUid => optional(pod),
             _ => Value::Missing,
         }
     }

@@ -88,6 +88,8 @@ fn where_fanotify_told_of_it_an_unknown_executable_is_a_text() {
         user: None,
         group: None,
         cgroup_id: 0,
+        cgroup: None,
+        container: None,
         ..event.process
     };
     for origin in [Origin::Notification, Origin::DirectoryRename, Origin::Rescan] {

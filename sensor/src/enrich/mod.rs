@@ -1,14 +1,17 @@
 //! What the kernel said becomes an event: texts, names of users, wall-clock times, and the paths in the view of the
 //! process.
 
+pub mod container;
+
 use sensor_common::record::{
-    Ancestor as RawAncestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_UNHASHED,
-    Executable as RawExecutable, FLAG_CUT, FLAG_MORE_MOUNTS, KIND_MODIFY, KIND_RENAME, KIND_UNLINK,
+    Ancestor as RawAncestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_OVERLAY_LOWER,
+    EXECUTABLE_OVERLAY_UPPER, EXECUTABLE_UNHASHED, Executable as RawExecutable, FLAG_CUT, FLAG_MORE_MOUNTS,
+    KIND_MODIFY, KIND_RENAME, KIND_UNLINK, OVERLAY_MAGIC,
 };
 
 use crate::decode::{RawBytes, RawEvent, RawPath};
 use crate::event::{
-    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Origin, Outcome, Path,
+    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Layer, Origin, Outcome, Path,
     Process, User, View,
 };
 use crate::host::Host;
@@ -138,6 +141,7 @@ pub(crate) fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
                 host.command_line(pid, MAX_ARGUMENTS).map(|bytes| RawBytes { bytes, truncated: false });
         }
     }
+    let (cgroup, container) = container::of_process(&raw.cgroups);
     let login = Some(fixed.login_uid).filter(|&uid| uid != UNSET);
     Process {
         pid,
@@ -154,9 +158,17 @@ pub(crate) fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
         session_id: Some(fixed.session_id).filter(|&id| id != UNSET),
         capabilities: fixed.capabilities,
         cgroup_id: fixed.cgroup,
+        cgroup,
+        container,
         mount_namespace: fixed.mount_namespace,
+        in_host_mount_namespace: is_hosts(fixed.mount_namespace, host),
         pid_namespace: fixed.pid_namespace,
     }
+}
+
+/// Whether a mount namespace is the host's, if both are known.
+pub(crate) fn is_hosts(mount_namespace: u32, host: &impl Host) -> Option<bool> {
+    host.mount_namespace().filter(|_| mount_namespace != 0).map(|hosts| hosts == mount_namespace)
 }
 
 /// One of the processes above.
@@ -193,7 +205,18 @@ fn executable(facts: &RawExecutable, path: Option<&RawPath>, root: Option<&RawPa
         links: facts.links,
         device: device(facts.device),
         inode: facts.inode,
+        layer: layer(facts),
     })
+}
+
+fn layer(facts: &RawExecutable) -> Option<Layer> {
+    if facts.flags & EXECUTABLE_OVERLAY_UPPER != 0 {
+        Some(Layer::Upper)
+    } else if facts.flags & EXECUTABLE_OVERLAY_LOWER != 0 {
+        Some(Layer::Lower)
+    } else {
+        (facts.fs_magic == OVERLAY_MAGIC).then_some(Layer::Unknown)
+    }
 }
 
 /// The kernel's own encoding of a device number.

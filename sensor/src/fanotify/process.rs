@@ -58,7 +58,10 @@ impl Who {
             session_id: None,
             capabilities: 0,
             cgroup_id: 0,
+            cgroup: None,
+            container: None,
             mount_namespace: 0,
+            in_host_mount_namespace: None,
             pid_namespace: 0,
         };
         Self { process, ancestors: Vec::new(), root: None }
@@ -139,6 +142,7 @@ impl Who {
         };
         let status = Status::parse(&file("status"));
         let mount_namespace = namespace("mnt");
+        let (cgroup, container) = enrich::container::of_procfs(&String::from_utf8_lossy(&file("cgroup")));
         let root = fs::read_link(directory.join("root")).ok();
         let root = root.filter(|_| mount_namespace == own_mount_namespace());
         let process = Process {
@@ -156,7 +160,10 @@ impl Who {
             session_id: number("sessionid"),
             capabilities: status.capabilities,
             cgroup_id: 0,
+            cgroup,
+            container,
             mount_namespace,
+            in_host_mount_namespace: enrich::is_hosts(mount_namespace, host),
             pid_namespace: namespace("pid"),
         };
         let root = root.map(|root| root.into_os_string().into_vec());

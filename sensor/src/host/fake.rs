@@ -10,6 +10,7 @@ use crate::event;
 #[derive(Debug, Default)]
 pub(crate) struct FakeHost {
     pub(crate) description: Arc<event::Host>,
+    pub(crate) mount_namespace: Option<u32>,
     pub(crate) users: HashMap<u32, String>,
     pub(crate) groups: HashMap<u32, String>,
     pub(crate) boot_time: jiff::Timestamp,
@@ -27,6 +28,10 @@ pub(crate) struct FakeProcess {
 impl Host for FakeHost {
     fn describe(&self) -> Arc<event::Host> {
         Arc::clone(&self.description)
+    }
+
+    fn mount_namespace(&self) -> Option<u32> {
+        self.mount_namespace
     }
 
     fn user(&mut self, uid: u32) -> event::User {

@@ -22,6 +22,9 @@ pub trait Host {
     /// The host itself, as it was at start.
     fn describe(&self) -> Arc<event::Host>;
 
+    /// Inode number of the host's mount namespace: that of its first process.
+    fn mount_namespace(&self) -> Option<u32>;
+
     /// The user with this id.
     fn user(&mut self, uid: u32) -> event::User;
 

@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sensor_common::record::OVERLAY_MAGIC;
+
 use super::clock::BootClock;
 use super::names::NameFile;
 use super::{Host, ProcessStat};
@@ -22,6 +24,7 @@ pub struct Procfs {
     groups: NameFile,
     clock: BootClock,
     ticks_per_second: u64,
+    mount_namespace: Option<u32>,
 }
 
 impl Procfs {
@@ -33,6 +36,7 @@ impl Procfs {
             groups: NameFile::new(root.join("etc/group")),
             clock: BootClock::default(),
             ticks_per_second: rustix::param::clock_ticks_per_second(),
+            mount_namespace: fs::metadata(root.join("proc/1/ns/mnt")).ok().map(|found| found.ino() as u32),
             root: root.to_owned(),
         }
     }
@@ -45,6 +49,10 @@ impl Procfs {
 impl Host for Procfs {
     fn describe(&self) -> Arc<event::Host> {
         Arc::clone(&self.host)
+    }
+
+    fn mount_namespace(&self) -> Option<u32> {
+        self.mount_namespace
     }
 
     fn user(&mut self, uid: u32) -> event::User {
@@ -76,7 +84,10 @@ impl Host for Procfs {
         match (fs::read_link(&link), fs::metadata(&link)) {
             (Ok(target), Ok(metadata)) => {
                 let root = self.process_file(pid, "root");
-                event::Executable::File(executable_file(&root, target, &metadata))
+                let file_system = rustix::fs::statfs(&link);
+                // Nobody tells user space in which layer.
+                let is_on_overlay = file_system.is_ok_and(|found| found.f_type as u64 == OVERLAY_MAGIC);
+                event::Executable::File(executable_file(&root, target, &metadata, is_on_overlay))
             }
             _ if self.process(pid).is_some_and(|process| process.kernel_thread) => {
                 event::Executable::KernelThread
@@ -87,7 +98,12 @@ impl Host for Procfs {
 }
 
 /// What `target`, the text of `/proc/PID/exe`, and the file behind it tell. `root` leads to the process's root directory.
-fn executable_file(root: &Path, target: PathBuf, metadata: &Metadata) -> event::ExecutableFile {
+fn executable_file(
+    root: &Path,
+    target: PathBuf,
+    metadata: &Metadata,
+    is_on_overlay: bool,
+) -> event::ExecutableFile {
     const DELETED: &[u8] = b" (deleted)";
     let mut path = target.into_os_string().into_vec();
     let mut deleted = false;
@@ -108,6 +124,7 @@ fn executable_file(root: &Path, target: PathBuf, metadata: &Metadata) -> event::
             minor: rustix::fs::minor(metadata.dev()),
         },
         inode: metadata.ino(),
+        layer: is_on_overlay.then_some(event::Layer::Unknown),
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use btf_rs::{Btf, Struct, Type};
+use btf_rs::{Btf, EnumMember, Struct, Type};
 use sensor_common::offsets::{ABSENT, MEMBERS, Member, Offsets};
 use zerocopy::FromBytes as _;
 
 /// Where a kernel shows its own BTF.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The numbers of the controllers of cgroups.
+const CONTROLLERS: &str = "cgroup_subsys_id";
+/// An overlay's inode around the one that the kernel sees.
+const OVERLAY_INODE: &str = "ovl_inode";
 
 /// Levels of structures within structures that are followed.
 const MAX_DEPTH: u32 = 16;
@@ -56,10 +61,15 @@ pub fn read(path: &Path) -> Result<Offsets, OffsetError> {
             Some((name, structure)) if name == member.structure => structure,
             _ => find_structure(&btf, member.structure),
         };
-        let offset = structure.as_ref().and_then(|structure| member_offset(&btf, structure, member));
+        let offset = structure.as_ref().and_then(|structure| {
+            member.path.split('|').find_map(|path| member_offset(&btf, structure, path))
+        });
         last = Some((member.structure, structure));
         match offset {
             Some(offset) => offsets.push(offset),
+            None if member.structure == OVERLAY_INODE => {
+                offsets.push(overlay_upper(&btf, path, member).unwrap_or(ABSENT));
+            }
             None if member.optional => offsets.push(ABSENT),
             None => {
                 let Member { structure, path, .. } = member;
@@ -80,8 +90,15 @@ fn find_structure(btf: &Btf, name: &str) -> Option<Struct> {
     })
 }
 
-fn member_offset(btf: &Btf, structure: &Struct, member: &Member) -> Option<u32> {
-    let mut names = member.path.split('.');
+fn member_offset(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
+    if let Some((one, other)) = path.split_once('-') {
+        return member_offset(btf, structure, one)?.checked_sub(member_offset(btf, structure, other)?);
+    }
+    if let Some((array, enumerator)) = path.strip_suffix(']').and_then(|path| path.split_once('[')) {
+        let index = enumerator_value(btf, enumerator)?;
+        return Some(member_offset(btf, structure, array)? + index * size_of::<u64>() as u32);
+    }
+    let mut names = path.split('.');
     let (mut offset, mut r#type) = find_member(btf, structure, names.next()?, MAX_DEPTH)?;
     for name in names {
         let inner = as_structure(btf, &r#type)?;
@@ -90,6 +107,29 @@ fn member_offset(btf: &Btf, structure: &Struct, member: &Member) -> Option<u32> 
         r#type = next;
     }
     Some(offset / 8)
+}
+
+fn enumerator_value(btf: &Btf, name: &str) -> Option<u32> {
+    let enumeration =
+        btf.resolve_types_by_name(CONTROLLERS).ok()?.into_iter().find_map(|r#type| match r#type {
+            Type::Enum(enumeration) => Some(enumeration),
+            _ => None,
+        })?;
+    let is_it = |name_of: &&EnumMember| btf.resolve_name(*name_of).is_ok_and(|found| found == name);
+    enumeration.members.iter().find(is_it).map(EnumMember::val)
+}
+
+/// Where an overlay keeps, behind an inode of its own, the entry in the layer that is written to.
+///
+/// A module has types of its own, if it is loaded, and if this kernel shows them. Where it is not, this is what has stood there
+/// in every version since 4.13: the structure is not one that is shuffled.
+fn overlay_upper(btf: &Btf, path: &Path, member: &Member) -> Option<u32> {
+    let split = Btf::from_split_file(path.with_file_name("overlay"), btf).ok();
+    let found = split.and_then(|split| {
+        let structure = find_structure(&split, member.structure)?;
+        member_offset(&split, &structure, member.path)
+    });
+    found.or_else(|| Some(find_structure(btf, "inode")?.size() as u32))
 }
 
 /// Offset in bits and type of a member, also one of a nameless structure or union within.

@@ -22,6 +22,8 @@ pub enum Family {
     EventsLost,
     Alerts,
     AlertsSuppressed,
+    ExclusionsNotHonoured,
+    EventsWithoutExecutable,
     OutputAlerts,
     OutputErrors,
     OutputSummaries,
@@ -48,11 +50,13 @@ pub enum Kind {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
         Self::AlertsSuppressed,
+        Self::ExclusionsNotHonoured,
+        Self::EventsWithoutExecutable,
         Self::OutputAlerts,
         Self::OutputErrors,
         Self::OutputSummaries,
@@ -91,6 +95,8 @@ impl Family {
             Self::EventsLost => "ldsentry_events_lost",
             Self::Alerts => "ldsentry_alerts",
             Self::AlertsSuppressed => "ldsentry_alerts_suppressed",
+            Self::ExclusionsNotHonoured => "ldsentry_exclusions_not_honoured",
+            Self::EventsWithoutExecutable => "ldsentry_events_without_executable",
             Self::OutputAlerts => "ldsentry_output_alerts",
             Self::OutputErrors => "ldsentry_output_errors",
             Self::OutputSummaries => "ldsentry_output_summaries",
@@ -116,6 +122,14 @@ impl Family {
             Self::AlertsSuppressed => {
                 "Alerts that a rule would have raised but for an exclusion of its own or an exception of the \
                  configuration, by the clause that excluded them"
+            }
+            Self::ExclusionsNotHonoured => {
+                "Alerts raised although the clause excludes the event, because the clause rests on an executable that is \
+                 not trusted (`rules.trusted_exclusions`)"
+            }
+            Self::EventsWithoutExecutable => {
+                "Events by a process of which no executable is known: a kernel thread, or one about which it could not be \
+                 learned (`unknown`)"
             }
             Self::OutputAlerts => "Alerts given to an output, by what became of them",
             Self::OutputErrors => "Failed attempts to deliver; what is tried again can still be delivered",
@@ -148,9 +162,9 @@ impl Family {
     pub fn labels(self) -> &'static [&'static str] {
         match self {
             Self::Events => &["outcome"],
-            Self::EventsLost => &["reason"],
+            Self::EventsLost | Self::EventsWithoutExecutable => &["reason"],
             Self::Alerts => &["rule_id"],
-            Self::AlertsSuppressed => &["rule_id", "clause"],
+            Self::AlertsSuppressed | Self::ExclusionsNotHonoured => &["rule_id", "clause"],
             Self::OutputAlerts => &["output", "result"],
             Self::OutputErrors | Self::OutputSummaries | Self::OutputWaiting => &["output"],
             Self::SpoolBytes
@@ -176,6 +190,10 @@ pub enum Counter {
     EventsFailure,
     /// Events whose outcome could not be learned.
     EventsUnknown,
+    /// Events by kernel threads.
+    KernelThread,
+    /// Events by a process whose executable could not be learned.
+    ExecutableUnknown,
     /// Lost: the ring buffer was full.
     LostRingFull,
     /// Lost: the kernel did not run the program (recursion, or no free kprobe instance).
@@ -201,10 +219,12 @@ pub enum Counter {
 }
 
 impl Counter {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::EventsSuccess,
         Self::EventsFailure,
         Self::EventsUnknown,
+        Self::KernelThread,
+        Self::ExecutableUnknown,
         Self::LostRingFull,
         Self::LostProgramMiss,
         Self::LostDecode,
@@ -223,6 +243,8 @@ impl Counter {
             Self::EventsSuccess => (Family::Events, &["success"]),
             Self::EventsFailure => (Family::Events, &["failure"]),
             Self::EventsUnknown => (Family::Events, &["unknown"]),
+            Self::KernelThread => (Family::EventsWithoutExecutable, &["kernel_thread"]),
+            Self::ExecutableUnknown => (Family::EventsWithoutExecutable, &["unknown"]),
             Self::LostRingFull => (Family::EventsLost, &["ring_full"]),
             Self::LostProgramMiss => (Family::EventsLost, &["program_miss"]),
             Self::LostDecode => (Family::EventsLost, &["decode"]),
@@ -336,6 +358,11 @@ impl Metrics {
     /// Alerts that `clause` kept the rule `rule_id` from raising.
     pub fn suppressed(&self, rule_id: &str, clause: &str) -> Handle {
         self.series(Family::AlertsSuppressed, &[rule_id, clause])
+    }
+
+    /// Alerts that the rule `rule_id` raised although `clause` excludes the event.
+    pub fn not_honoured(&self, rule_id: &str, clause: &str) -> Handle {
+        self.series(Family::ExclusionsNotHonoured, &[rule_id, clause])
     }
 
     /// What became of the alerts that `output` was given.

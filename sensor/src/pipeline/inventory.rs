@@ -55,7 +55,8 @@ impl Pipeline<'_> {
                 && let Some(rule) = inventory::rule()
             {
                 self.metrics.alerts(&rule.id).increment();
-                let source = Source { document, id: None, index: None, decided_by: "inventory" };
+                let source =
+                    Source { document, id: None, index: None, decided_by: "inventory", not_honoured: None };
                 let alert: Arc<dyn Record> = Arc::new(Alert::new(&rule, source, now));
                 self.outputs.send(&alert);
             }

@@ -29,7 +29,13 @@ impl Pipeline<'_> {
                 let now = jiff::Timestamp::now();
                 if let Some(rule) = self_test::rule() {
                     let document = self_test::failure(&self.host.describe(), now);
-                    let source = Source { document, id: None, index: None, decided_by: "self-test" };
+                    let source = Source {
+                        document,
+                        id: None,
+                        index: None,
+                        decided_by: "self-test",
+                        not_honoured: None,
+                    };
                     let alert: Arc<dyn Record> = Arc::new(Alert::new(&rule, source, now));
                     self.outputs.send(&alert);
                 }

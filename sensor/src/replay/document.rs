@@ -42,12 +42,17 @@ impl Hit {
         Ok(Self { document, id, index })
     }
 
-    pub(super) fn source<'a>(&'a self, decided_by: &'a str) -> alert::Source<'a> {
+    pub(super) fn source<'a>(
+        &'a self,
+        decided_by: &'a str,
+        not_honoured: Option<&'a str>,
+    ) -> alert::Source<'a> {
         alert::Source {
             document: self.document.clone(),
             id: self.id.as_deref(),
             index: self.index.as_deref(),
             decided_by,
+            not_honoured,
         }
     }
 }

@@ -59,6 +59,9 @@ struct VerdictLine<'a> {
     rule_id: &'a str,
     verdict: &'static str,
     clause: &'a str,
+    /// An alert's, that an exclusion does not prevent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_honoured: Option<&'a str>,
 }
 
 /// Reads events from `input` and writes what `engine` says about them to `output`, in the order of the input.
@@ -105,8 +108,8 @@ pub fn replay(
             Format::Alerts => {
                 let mut matching = Vec::new();
                 engine.detect(&reader, now, |rule, verdict| {
-                    if verdict == Verdict::Alert {
-                        matching.push(rule);
+                    if verdict.is_alert() {
+                        matching.push((rule, verdict));
                     }
                 });
                 match alerts(engine, &line, &matching, &clock) {
@@ -153,14 +156,20 @@ fn write_verdicts(
     for (index, rule) in engine.rules().enumerate() {
         let verdict = engine.verdict(index, document, now);
         let word = match verdict {
-            Verdict::Alert => "alert",
+            Verdict::Alert | Verdict::NotHonoured(_) => "alert",
             Verdict::Excluded(_) => "excluded",
             Verdict::NoMatch(_) | Verdict::NotOffered => "no_match",
         };
         let clause = engine.clause(index, verdict);
         serde_json::to_writer(
             &mut *output,
-            &VerdictLine { event, rule_id: &rule.id, verdict: word, clause: &clause },
+            &VerdictLine {
+                event,
+                rule_id: &rule.id,
+                verdict: word,
+                clause: &clause,
+                not_honoured: engine.not_honoured(index, verdict),
+            },
         )?;
         output.write_all(b"\n")?;
     }
@@ -171,16 +180,17 @@ fn write_verdicts(
 fn alerts(
     engine: &Engine,
     line: &[u8],
-    matching: &[usize],
+    matching: &[(usize, Verdict)],
     clock: &impl Fn() -> Timestamp,
 ) -> Result<Vec<Alert>, serde_json::Error> {
     if matching.is_empty() {
         return Ok(Vec::new());
     }
     let hit = document::Hit::parse(line)?;
-    let alert = |rule: &usize| {
-        let clause = engine.clause(*rule, Verdict::Alert);
-        Alert::new(engine.rule(*rule), hit.source(&clause), clock())
+    let alert = |&(rule, verdict): &(usize, Verdict)| {
+        let clause = engine.clause(rule, verdict);
+        let not_honoured = engine.not_honoured(rule, verdict);
+        Alert::new(engine.rule(rule), hit.source(&clause, not_honoured), clock())
     };
     Ok(matching.iter().map(alert).collect())
 }

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Format, ReplayError, Summary, replay};
 use crate::alert::{Alert, Source};
-use crate::detect::{Engine, Verdict};
+use crate::detect::{Engine, TrustedExclusions};
 use crate::ecs::Document;
-use crate::event::{Event, Executable, Outcome};
+use crate::event::{Event, Executable, ExecutableFile, Outcome};
 use crate::rule::RuleSet;
 use crate::testing::{event, executable, path, rename};
 
@@ -188,8 +188,15 @@ fn executables() -> impl Strategy<Value = Executable> {
     prop_oneof![
         Just(Executable::Unknown),
         Just(Executable::KernelThread),
-        text().prop_map(|text| executable(&text))
+        (text(), any::<bool>(), 0..2_u32).prop_map(|(text, deleted, uid)| {
+            let Executable::File(file) = executable(&text) else { return Executable::Unknown };
+            Executable::File(ExecutableFile { deleted, uid, ..file })
+        })
     ]
+}
+
+fn trusted_exclusions() -> impl Strategy<Value = TrustedExclusions> {
+    prop::sample::select(vec![TrustedExclusions::Off, TrustedExclusions::Names, TrustedExclusions::All])
 }
 
 prop_compose! {
@@ -220,8 +227,8 @@ prop_compose! {
 proptest! {
     /// What runs live and what is tried on its documents later must not differ.
     #[test]
-    fn an_event_and_its_document_raise_the_same_alert(event in events()) {
-        let engine = engine();
+    fn an_event_and_its_document_raise_the_same_alert(event in events(), trusted in trusted_exclusions()) {
+        let engine = Engine::trusting(RuleSet::builtin().rules, Vec::new(), trusted).unwrap();
         for candidate in engine.candidates(&event) {
             let document = Document::new(&event, engine.table(), candidate);
             let live = engine.verdict(0, &document, now());
@@ -232,10 +239,11 @@ proptest! {
             prop_assert_eq!(&printed[0]["clause"], &json!(engine.clause(0, live)));
 
             let (alerts, _, _) = run(&engine, Format::Alerts, line.as_bytes());
-            prop_assert_eq!(alerts.len(), usize::from(live == Verdict::Alert));
+            prop_assert_eq!(alerts.len(), usize::from(live.is_alert()));
             if let [alert] = alerts.as_slice() {
                 let clause = engine.clause(0, live);
-                let source = Source { document: document.to_json(), id: None, index: None, decided_by: &clause };
+                let not_honoured = engine.not_honoured(0, live);
+                let source = Source { document: document.to_json(), id: None, index: None, decided_by: &clause, not_honoured };
                 let expected = Alert::new(engine.rule(0), source, now());
                 prop_assert_eq!(alert, &Value::Object(expected.document));
             }

@@ -160,6 +160,7 @@ mod tests {
                 id: None,
                 index: None,
                 decided_by: "",
+                not_honoured: None,
             },
             jiff::Timestamp::UNIX_EPOCH,
         );

@@ -71,7 +71,10 @@ pub(crate) fn event() -> Event {
             session_id: Some(3),
             capabilities: 1 << 1 | 1 << 21,
             cgroup_id: 77,
+            cgroup: Some("/system.slice/ssh.service".to_owned()),
+            container: None,
             mount_namespace: 4_026_531_841,
+            in_host_mount_namespace: Some(true),
             pid_namespace: 4_026_531_836,
         },
         ancestors: vec![
@@ -129,5 +132,6 @@ pub(crate) fn executable(text: &str) -> Executable {
         links: 1,
         device: Device { major: 8, minor: 1 },
         inode: 815,
+        layer: None,
     })
 }

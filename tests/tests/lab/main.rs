@@ -5,6 +5,7 @@
 mod basics;
 mod benign;
 mod callers;
+mod cgroups;
 mod check;
 mod containers;
 mod directories;
@@ -49,6 +50,7 @@ fn scenarios() -> Vec<Scenario> {
         refused::scenarios(),
         rules::scenarios(),
         sources::scenarios(),
+        cgroups::scenarios(),
     ]
     .into_iter()
     .flatten()

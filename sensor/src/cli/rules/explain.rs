@@ -31,6 +31,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     };
     let mut fields = engine.fields().clone();
     let executable = fields.intern(Field::ProcessExecutable.name());
+    let untrusted = fields.intern(Field::OwnExecutableUntrusted.name());
     let mut reader = FieldReader::new(&fields);
     let (mut json, mut text) = (Vec::new(), String::new());
     let events = read(file)?;
@@ -42,6 +43,10 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         let verdict = engine.verdict(rule, &reader, Timestamp::now());
         let clause = engine.clause(rule, verdict);
         let tree = engine.program(rule).explain(&reader);
+        let not_honoured = engine.not_honoured(rule, verdict).map(|clause| {
+            let doubts = texts(reader.field(untrusted));
+            (clause, crate::alert::not_trusted(doubts.into_iter()))
+        });
         let is_unknown = matches!(reader.field(executable), eql::Value::String(ecs::UNKNOWN));
         let mut explained = json!({
             "event": number,
@@ -50,6 +55,9 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
             "clause": clause,
             "tree": tree_json(&tree),
         });
+        if let Some((clause, reason)) = &not_honoured {
+            explained["not_honoured"] = json!({"clause": clause, "reason": reason});
+        }
         if is_unknown {
             explained["note"] = UNKNOWN_IS_NOT_NULL.into();
         }
@@ -62,12 +70,23 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         {
             writeln!(text, "  the exception `{}` holds: {}", exception.name, exception.reason)?;
         }
+        if let Some((clause, reason)) = &not_honoured {
+            writeln!(text, "  not honoured: {}\n    {}", shortened(clause), crate::alert::escape(reason))?;
+        }
         if is_unknown {
             writeln!(text, "  note: {UNKNOWN_IS_NOT_NULL}")?;
         }
         text.push('\n');
     }
     print(args, json, &text)
+}
+
+fn texts(value: eql::Value<'_>) -> Vec<&str> {
+    match value {
+        eql::Value::String(text) => vec![text],
+        eql::Value::Array(array) => (0..array.len()).flat_map(|index| texts(array.get(index))).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn print(args: &ExplainArgs, json: Vec<Value>, text: &str) -> anyhow::Result<Exit> {
@@ -90,7 +109,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
 
 fn word(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Alert => "alert",
+        Verdict::Alert | Verdict::NotHonoured(_) => "alert",
         Verdict::Excluded(_) => "excluded",
         Verdict::NoMatch(_) | Verdict::NotOffered => "no_match",
     }

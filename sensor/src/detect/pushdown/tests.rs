@@ -109,7 +109,7 @@ fn an_action_that_cannot_match_lets_nothing_pass() {
     assert_eq!(filter_for(Action::Creation, each), Some(entries(&["a"])));
     assert_eq!(filter_for(Action::Rename, each), None);
     // What is never filled never equals anything.
-    assert_eq!(filter("container.id != null"), Some(Filter::default()));
+    assert_eq!(filter("dll.name != null"), Some(Filter::default()));
 }
 
 fn literal() -> impl Strategy<Value = &'static str> {
@@ -153,7 +153,7 @@ fn condition() -> impl Strategy<Value = String> {
         prop::sample::select(vec![
             "process.name == \"x\"",
             "file.extension == null",
-            "container.id == null",
+            "dll.name == null",
             "true"
         ])
         .prop_map(str::to_owned),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::elasticsearch_templates;
 use crate::alert::{Alert, Source, Suppressed, lookup};
 use crate::ecs::{Candidate, Document, Field, FieldTable};
-use crate::event::{Event, Executable, View};
+use crate::event::{Container, Event, Executable, Layer, Runtime, View};
 use crate::rule::{Rule, RuleSet};
 use crate::testing::{assert_document_is_current, event, path, rename};
 
@@ -86,7 +86,23 @@ pub(super) fn sample_events() -> Vec<Event> {
         (file.memfd, file.deleted, file.path.truncated) = (true, true, true);
         file.path.raw = Some(b"\xff".to_vec());
     }
-    vec![event(), several, link, symlink, odd]
+    vec![event(), several, link, symlink, odd, contained()]
+}
+
+/// By a program that somebody put into a container.
+fn contained() -> Event {
+    let mut event = event();
+    let id = "3f4b1c0c5f2ad8d6c31d7b9c2d8be1f60f1a2e3d4c5b6a79887766554433221f";
+    event.process.container = Some(Container {
+        id: id.to_owned(),
+        runtime: Some(Runtime::Containerd),
+        pod_uid: Some("8f2f6f3c-3a5e-4e0b-9d8c-0c2f5a1b7e44".to_owned()),
+    });
+    event.process.in_host_mount_namespace = Some(false);
+    if let Executable::File(file) = &mut event.process.executable {
+        file.layer = Some(Layer::Upper);
+    }
+    event
 }
 
 fn document(event: &Event) -> Map<String, Value> {
@@ -106,6 +122,7 @@ pub(super) fn sample_alert(event: &Event) -> Alert {
         id: None,
         index: None,
         decided_by: "file.path : \"/etc/ld.so.preload\"",
+        not_honoured: Some("process.name in (\"java\")"),
     };
     Alert::new(&rule(), source, "2026-11-23T09:15:00.5Z".parse().unwrap())
 }
@@ -113,6 +130,12 @@ pub(super) fn sample_alert(event: &Event) -> Alert {
 /// What `Alert` adds to an event, and what stands in for alerts that are not sent one by one.
 const OF_ALERTS: &[(&str, &str, &str)] = &[
     ("ldsentry.decided_by", "always", "the clause of the rule that made it an alert"),
+    (
+        "ldsentry.not_honoured.clause",
+        "an exclusion is not honoured",
+        "the clause of the rule that would have excluded it: [exclusions.md](exclusions.md)",
+    ),
+    ("ldsentry.not_honoured.reason", "an exclusion is not honoured", "a sentence"),
     ("kibana.alert.uuid", "always", "the same as the document's `_id`"),
     ("kibana.alert.status", "always", "`active`"),
     ("kibana.alert.workflow_status", "always", "`open`"),
@@ -168,7 +191,7 @@ fn event_rows(text: &mut String, mapped: &BTreeMap<String, Value>) {
 }
 
 fn alert_rows(text: &mut String, mapped: &BTreeMap<String, Value>) {
-    let alert = sample_alert(&event());
+    let alert = sample_alert(&contained());
     let found: BTreeSet<String> = leaves(&alert.document).into_iter().map(|(name, _)| name).collect();
     let told = |name: &str| {
         OF_ALERTS.iter().any(|(told, ..)| match told.strip_suffix('*') {
