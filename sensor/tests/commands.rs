@@ -59,7 +59,7 @@ fn site() -> tempfile::TempDir {
         &format!("{eql}\nmax_signal = 5"),
         "file where file.extention == \"so\" and event.type == \"creation\"",
     );
-    write("b/dead.toml", "dead", eql, "file where event.action == \"deletion\"");
+    write("b/dead.toml", "dead", eql, "file where event.action == \"access\"");
     write("c/process.toml", "process", eql, "process where true");
     write("c/kuery.toml", "kuery", "type = \"query\"\nlanguage = \"kuery\"", "file.path: *");
     write("c/sequence.toml", "sequence", eql, "sequence [file where true] [file where true]");

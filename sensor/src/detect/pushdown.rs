@@ -72,6 +72,10 @@ impl Scope<'_> {
 
     fn narrowest(&self, parts: &[Expr], wanted: bool) -> Option<Filter> {
         let filters: Vec<_> = parts.iter().filter_map(|part| self.derive(part, wanted)).collect();
+        if filters.iter().any(Filter::is_empty) {
+            // A part that is never so.
+            return Some(Filter::default());
+        }
         // What is the narrowest need not know of directories that are renamed.
         let above: BTreeSet<_> = filters.iter().flat_map(|filter| filter.above.iter().cloned()).collect();
         filters.into_iter().min_by_key(cost).map(|filter| Filter { above, ..filter })

@@ -327,6 +327,9 @@ fn the_kernel_looks_only_at_actions_that_rules_are_about() {
     assert_eq!(actions(r#"file where event.type != "deletion" and file.name == "x""#).len(), 2);
     assert_eq!(actions(r#"file where event.type == "deletion""#), [Action::Deletion]);
     assert_eq!(actions(r#"file where event.type == "access""#), []);
+    // Nor for the directories above the paths that a rule is about.
+    let paths = r#"file where event.action in ("creation", "rename") and file.path : ("/etc/a", "/etc/b/*")"#;
+    assert_eq!(actions(paths), [Action::Creation, Action::Rename]);
     // Every open for writing is looked at only if a rule says so.
     assert_eq!(actions(r#"file where event.type == "change" and file.name == "x""#), [Action::Rename]);
     assert_eq!(
