@@ -15,6 +15,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 /// Where the daemon keeps what only lives as long as the system runs.
 const RUN_DIRECTORY: &str = "/run/ldsentry";
 
+/// What came of the last reload.
+const RELOAD: &str = "/run/ldsentry/reload";
+
 /// Abstract socket that stands in for the lock file where /run is read-only.
 const SOCKET: &[u8] = b"ldsentry";
 
@@ -44,6 +47,49 @@ impl InstanceError {
     /// The lock is not for this user.
     pub fn is_permission(&self) -> bool {
         matches!(self, Self::Lock { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
+/// What the daemon says about a reload.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReloadReport {
+    /// Of which daemon.
+    pub pid: u32,
+    /// Which of its reloads.
+    pub number: u64,
+    /// Why the old configuration stays in force, if it does.
+    pub error: Option<String>,
+}
+
+/// Tells whoever asked for a reload what came of it.
+pub fn report_reload(number: u64, outcome: Result<(), String>) -> io::Result<()> {
+    let report = ReloadReport { pid: std::process::id(), number, error: outcome.err() };
+    // Readers of half of it try again.
+    std::fs::write(RELOAD, serde_json::to_vec(&report)?)
+}
+
+/// What the daemon said about its last reload.
+pub fn last_reload() -> Option<ReloadReport> {
+    serde_json::from_slice(&std::fs::read(RELOAD).ok()?).ok()
+}
+
+/// The process id of the sensor that runs, if one does.
+pub fn running() -> Result<Option<u32>, InstanceError> {
+    let path = Path::new(RUN_DIRECTORY).join("lock");
+    let failure = |error| InstanceError::Lock { path: path.clone(), error };
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failure(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(failure)?;
+            Ok(pid.trim().parse().ok())
+        }
+        Err(error) => Err(failure(error.into())),
     }
 }
 

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, RuleSource, Settings};
 use crate::detect::{Engine, Exception, TrustedExclusions};
+use crate::event::Action;
 use crate::guard::{self, Exposed};
-use crate::rule::{Diagnostic, Embedded, Level, Rule, RuleSet, Skipped};
+use crate::rule::{Diagnostic, Embedded, Level, RuleSet, Skipped};
+use crate::self_test;
 
 /// Rules ready to run, and what else was found where they are.
 #[derive(Debug)]
@@ -16,22 +18,24 @@ pub struct Loaded {
     pub skipped: Vec<Skipped>,
     /// What authors should know.
     pub warnings: Vec<Diagnostic>,
+    /// What the sensor tests itself by, if it does.
+    pub self_test: Option<Action>,
 }
 
 /// Loads the rules of `sources` (directories, files, `builtin`; none means `builtin`) with `exceptions`.
 pub fn load(sources: &[PathBuf], exceptions: &[config::Exception]) -> Result<Loaded, Vec<Diagnostic>> {
-    load_with(sources, exceptions, config::TrustedExclusions::default(), None)
+    load_with(sources, exceptions, config::TrustedExclusions::default(), false)
 }
 
-/// As [`load`], with what the configuration says of exclusions, and with a rule that is in no file.
+/// As [`load`], with what the configuration says of exclusions; with the rule for the self-test, if it is wanted and something
+/// is watched that it can be made by.
 pub fn load_with(
     sources: &[PathBuf],
     exceptions: &[config::Exception],
     trusted: config::TrustedExclusions,
-    internal: Option<Rule>,
+    self_test: bool,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let RuleSet { mut rules, skipped, mut warnings, mut errors } = RuleSet::load(sources);
-    rules.extend(internal);
     let mut parsed = Vec::with_capacity(exceptions.len());
     for exception in exceptions {
         match parse_exception(exception) {
@@ -44,10 +48,15 @@ pub fn load_with(
         config::TrustedExclusions::Names => TrustedExclusions::Names,
         config::TrustedExclusions::All => TrustedExclusions::All,
     };
+    let mut self_test_action = None;
+    if self_test && let Ok(engine) = Engine::trusting(rules.clone(), parsed.clone(), trusted) {
+        self_test_action = self_test::action(engine.filters().actions());
+        rules.extend(self_test_action.and_then(self_test::rule));
+    }
     match Engine::trusting(rules, parsed, trusted) {
         Ok(engine) if errors.is_empty() => {
             warnings.extend(engine.warnings());
-            Ok(Loaded { engine, skipped, warnings })
+            Ok(Loaded { engine, skipped, warnings, self_test: self_test_action })
         }
         Ok(_) => Err(errors),
         Err(more) => {

@@ -9,6 +9,15 @@ pub fn ready() {
     send(&NotifyState::Ready);
 }
 
+/// The daemon has begun to read its configuration anew; [`ready`] says that it has, or has kept the old one.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        // In one message: that is what `Type=notify-reload` waits for.
+        Ok(now) => send_all(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!("cannot read the monotonic clock for the service manager: {error}"),
+    }
+}
+
 /// A line for `systemctl status`.
 pub fn status(line: &str) {
     // A line end would begin another message.
@@ -33,7 +42,11 @@ pub fn watchdog_interval() -> Option<Duration> {
 }
 
 fn send(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+    send_all(std::slice::from_ref(state));
+}
+
+fn send_all(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("cannot notify the service manager: {error}; check NOTIFY_SOCKET");
     }
 }
@@ -50,6 +63,7 @@ mod tests {
         ready();
         status("watching\nREADY=0");
         watchdog();
+        reloading();
         stopping();
     }
 
@@ -65,11 +79,18 @@ mod tests {
             .status()
             .unwrap();
         assert!(status.success());
-        for expected in ["READY=1\n", "STATUS=watching READY=0\n", "WATCHDOG=1\n", "STOPPING=1\n"] {
+        let receive = || {
             let mut message = [0; 100];
             let length = socket.recv(&mut message).unwrap();
-            assert_eq!(String::from_utf8_lossy(&message[..length]), expected);
+            String::from_utf8_lossy(&message[..length]).into_owned()
+        };
+        for expected in ["READY=1\n", "STATUS=watching READY=0\n", "WATCHDOG=1\n"] {
+            assert_eq!(receive(), expected);
         }
+        let reloading = receive();
+        let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
+        assert!(time.trim_end().parse::<u64>().is_ok_and(|time| time > 0), "{reloading}");
+        assert_eq!(receive(), "STOPPING=1\n");
     }
 
     #[test]

@@ -1,43 +1,46 @@
 //! The daemon: the only place that knows all stages.
 
+mod error;
 mod inventory;
+mod raise;
+mod reload;
 mod self_test;
 mod source;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+pub use self::error::PipelineError;
+pub use self::reload::Reread;
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
-use crate::alert::{self, Alert, SentEvent, Suppressed};
-use crate::below::{Found, Search};
+use crate::below::Found;
 use crate::config::{self, Attach, MetricsOptions, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
-use crate::detect::{Engine, Exclusion, Verdict};
-use crate::ecs::{self, Candidate, Document};
+use crate::detect::{Engine, Exclusion};
+use crate::ecs;
 use crate::enrich::enrich;
-use crate::event::{Event, Executable, Outcome};
-use crate::fanotify::FanotifyError;
+use crate::event::Event;
 use crate::filter::Filters;
 use crate::host::Procfs;
-use crate::instance::{Instance, InstanceError};
+use crate::instance::Instance;
 use crate::inventory::Inventory;
-use crate::kernel::{self, AttachMode, Diagnostics, KernelError, Ring};
+use crate::kernel::{self, AttachMode, Diagnostics, Ring};
 use crate::load::Loaded;
 use crate::log::Log;
 use crate::memory::{self, Memory};
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
-use crate::self_test::{RULE_ID as SELF_TEST_RULE_ID, SelfTest, clean_up};
-use crate::sink::{self, Outputs, OutputsError, Record};
-use crate::status::{BEAT, Health, ServerError, StatusServer};
+use crate::rule::Rule;
+use crate::self_test::{RULE_ID as SELF_TEST_RULE_ID, SelfTest};
+use crate::sink::{self, Outputs};
+use crate::status::{BEAT, Health, StatusServer};
 
 /// How long outputs may take to deliver what is left when the daemon ends.
 const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
@@ -50,58 +53,6 @@ const SEARCH_AT_EXIT: Duration = Duration::from_secs(1);
 
 /// How long it must have been quiet before mounts are looked at: that reads the mounts of every namespace.
 const MOUNTS_SETTLE: Duration = Duration::from_secs(5);
-
-/// Why the daemon did not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// The kernel cannot be watched.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// fanotify does not work.
-    #[error(transparent)]
-    Fanotify(#[from] FanotifyError),
-    /// Nothing works: why there are no hooks, and why there is no fanotify.
-    #[error("{}\n{}", .0.0, .0.1)]
-    NoSource(Box<(KernelError, FanotifyError)>),
-    /// Another sensor runs.
-    #[error(transparent)]
-    Instance(#[from] InstanceError),
-    /// Alerts would go nowhere.
-    #[error(transparent)]
-    Outputs(#[from] OutputsError),
-    /// The sensor does not see what it does itself.
-    #[error(
-        "the sensor does not see its own test, so it sees nothing: it ends, to be started afresh; if that goes on, see who \
-         detaches its programs (`bpftool link`)"
-    )]
-    Blind,
-    /// Metrics cannot be served.
-    #[error(transparent)]
-    Status(#[from] ServerError),
-    /// All outputs have gone.
-    #[error("the last output is gone, alerts would go nowhere: the daemon ends")]
-    OutputsGone,
-    /// Signals cannot be received.
-    #[error("cannot receive signals: {0}")]
-    Signals(std::io::Error),
-}
-
-impl PipelineError {
-    /// Why there are no hooks, if that is what it is about.
-    pub fn about_hooks(&self) -> Option<&KernelError> {
-        match self {
-            Self::Kernel(error) => Some(error),
-            Self::NoSource(errors) => Some(&errors.0),
-            Self::Fanotify(_)
-            | Self::Instance(_)
-            | Self::Outputs(_)
-            | Self::Blind
-            | Self::Status(_)
-            | Self::OutputsGone
-            | Self::Signals(_) => None,
-        }
-    }
-}
 
 /// The way to attach that is prescribed, if one is.
 pub fn attach_mode(attach: Attach) -> Option<AttachMode> {
@@ -122,10 +73,11 @@ fn kernel_options(options: &SensorOptions, filters: &Filters) -> kernel::Options
     }
 }
 
-/// Watches the host until a signal ends it.
+/// Watches the host until a signal ends it. What `reread` gives replaces settings and rules when another signal asks for it.
 pub async fn run(
-    settings: &Settings,
+    settings: Settings,
     loaded: Loaded,
+    reread: &Reread<'_>,
     metrics: &Metrics,
     log: &Log,
 ) -> Result<(), PipelineError> {
@@ -135,10 +87,6 @@ pub async fn run(
         StatusServer::start(listen, &health, metrics)?;
     }
     let outputs = Outputs::open(&settings.output, &settings.spool, metrics)?;
-    for rule in loaded.engine.rules().filter(|rule| rule.id != SELF_TEST_RULE_ID) {
-        // Known at 0 before it counts: Prometheus sees no increase from nothing to 1.
-        metrics.alerts(&rule.id);
-    }
     if settings.sensor.inventory == config::Inventory::Alert {
         metrics.alerts(crate::inventory::RULE_ID);
     }
@@ -163,9 +111,14 @@ pub async fn run(
         inventory,
         inventory_wanted: settings.sensor.inventory,
         health,
-        self_test: settings.sensor.self_test.map(|interval| SelfTest::new(interval.get())),
+        self_test: None,
+        settings,
+        reread,
+        reloads: 0,
         log,
     };
+    pipeline.begin_self_test(loaded.self_test);
+    pipeline.count_from_nothing();
     let result = pipeline.watch(input).await;
     pipeline.finish().await;
     result
@@ -195,6 +148,10 @@ struct Pipeline<'l> {
     inventory_wanted: config::Inventory,
     health: Health,
     self_test: Option<SelfTest>,
+    settings: Settings,
+    reread: &'l Reread<'l>,
+    /// How often settings and rules were to be replaced.
+    reloads: u64,
     log: &'l Log,
 }
 
@@ -205,16 +162,8 @@ impl Pipeline<'_> {
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut asked = listen(SignalKind::user_defined1())?;
-        let rules = self.engine.rules().filter(|rule| rule.id != SELF_TEST_RULE_ID).count();
-        let actions: Vec<_> = self.engine.filters().actions().map(ecs::action).collect();
-        if actions.is_empty() {
-            tracing::warn!("no rule can fire, so nothing is watched; `ldsentry rules check` says why");
-        }
-        let (watcher, actions) = (self.watcher.describe(), actions.join(" and "));
-        let line = format!("watching {actions} with {watcher} and {rules} rules");
-        tracing::info!("{line}");
-        notify::ready();
-        notify::status(&line);
+        let mut hangup = listen(SignalKind::hangup())?;
+        self.say_what_is_watched();
         self.health.set_watching(true);
         let mut beat = tokio::time::interval(notify::watchdog_interval().map_or(BEAT, |most| BEAT.min(most)));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -232,6 +181,7 @@ impl Pipeline<'_> {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = asked.recv() => self.report(),
+                _ = hangup.recv() => self.reload(&mut input),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = pass_on(&mut diagnostics) => {}
                 Some(found) = self.searches.join_next() => self.found(found.unwrap_or_default()),
@@ -247,6 +197,28 @@ impl Pipeline<'_> {
             diagnostics.flush();
         }
         Ok(())
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.engine.rules().filter(|rule| rule.id != SELF_TEST_RULE_ID)
+    }
+
+    /// Known at 0 before it counts: Prometheus sees no increase from nothing to 1.
+    fn count_from_nothing(&self) {
+        self.rules().for_each(|rule| drop(self.metrics.alerts(&rule.id)));
+    }
+
+    fn say_what_is_watched(&self) {
+        let actions: Vec<_> = self.engine.filters().actions().map(ecs::action).collect();
+        if actions.is_empty() {
+            tracing::warn!("no rule can fire, so nothing is watched; `ldsentry rules check` says why");
+        }
+        let (watcher, actions, rules) =
+            (self.watcher.describe(), actions.join(" and "), self.rules().count());
+        let line = format!("watching {actions} with {watcher} and {rules} rules");
+        tracing::info!("{line}");
+        notify::ready();
+        notify::status(&line);
     }
 
     /// Works off everything that is there, and what has waited long enough.
@@ -319,100 +291,6 @@ impl Pipeline<'_> {
 
     fn outcomes_lost(&self) -> u64 {
         self.watcher.outcomes_lost()
-    }
-
-    fn raise(&mut self) {
-        for event in std::mem::take(&mut self.settled) {
-            self.metrics.increment(match event.outcome {
-                Outcome::Success => Counter::EventsSuccess,
-                Outcome::Failure => Counter::EventsFailure,
-                Outcome::Unknown => Counter::EventsUnknown,
-            });
-            match event.process.executable {
-                Executable::File(_) => {}
-                Executable::KernelThread => self.metrics.increment(Counter::KernelThread),
-                Executable::Unknown => self.metrics.increment(Counter::ExecutableUnknown),
-            }
-            self.detect(&event);
-            self.look_below(&event);
-        }
-    }
-
-    /// A directory brings the files in it.
-    fn look_below(&mut self, event: &Event) {
-        let Some(search) = Search::after(event, Path::new("/proc")) else { return };
-        if self.searches.len() < MAX_SEARCHES {
-            self.searches.spawn_blocking(|| search.run());
-        } else {
-            self.not_looked_into("too many directories are being looked into");
-        }
-    }
-
-    fn found(&mut self, found: Found) {
-        self.settled.extend(found.events);
-        if let Some(reason) = found.incomplete {
-            self.not_looked_into(&reason);
-        }
-    }
-
-    fn not_looked_into(&self, reason: &str) {
-        self.metrics.increment(Counter::LostDirectory);
-        tracing::warn!("files can be missed: {reason}");
-    }
-
-    fn detect(&mut self, event: &Event) {
-        let now = jiff::Timestamp::now();
-        let Self { engine, handles, metrics, outputs, self_test, .. } = self;
-        // The path that a rule looks for, if one does: rules elsewhere are to see the same.
-        let (mut candidate, mut is_own) = (Candidate::default(), false);
-        engine.detect_event(event, now, |detection| {
-            let rule = engine.rule(detection.rule);
-            let excluded = match detection.verdict {
-                Verdict::Excluded(exclusion) => Some(exclusion),
-                Verdict::Alert | Verdict::NotHonoured(_) => None,
-                Verdict::NoMatch(_) | Verdict::NotOffered => return,
-            };
-            candidate = detection.candidate;
-            if rule.id == SELF_TEST_RULE_ID {
-                is_own = true;
-                if self_test.as_mut().is_some_and(SelfTest::arrived) {
-                    clean_up();
-                    metrics.self_tests().increment();
-                }
-                return;
-            }
-            let clause = || engine.clause(detection.rule, detection.verdict);
-            let document = || Document::new(event, engine.table(), detection.candidate).to_json();
-            let counter = handles.entry((detection.rule, excluded)).or_insert_with(|| match excluded {
-                Some(_) => metrics.suppressed(&rule.id, &clause()),
-                None => metrics.alerts(&rule.id),
-            });
-            counter.increment();
-            let not_honoured = engine.not_honoured(detection.rule, detection.verdict);
-            if let Some(clause) = not_honoured {
-                metrics.not_honoured(&rule.id, clause).increment();
-            }
-            if excluded.is_some() {
-                tracing::debug!(
-                    rule = rule.name,
-                    clause = clause(),
-                    "suppressed: {}",
-                    event.file.paths[0].text
-                );
-                outputs.send_suppressed(|| Arc::new(Suppressed::new(rule, document(), &clause())));
-                return;
-            }
-            let document = document();
-            let clause = clause();
-            let source = alert::Source { document, id: None, index: None, decided_by: &clause, not_honoured };
-            let alert: Arc<dyn Record> = Arc::new(Alert::new(rule, source, now));
-            outputs.send(&alert);
-        });
-        if event.outcome != Outcome::Failure && !is_own {
-            outputs.send_event(|| {
-                Arc::new(SentEvent::new(Document::new(event, engine.table(), candidate).to_json()))
-            });
-        }
     }
 
     /// Delivers what is left and prints the counters, which then hold it too.

@@ -135,6 +135,11 @@ impl Sensor {
         Self::start_by(&mut command, tree, arguments)
     }
 
+    /// Starts it with a socket on which a service manager would listen.
+    pub fn start_notifying(tree: &Path, arguments: &[&str], socket: &Path) -> Result<Self> {
+        Self::start_by(Command::new(ldsentry()).env("NOTIFY_SOCKET", socket), tree, arguments)
+    }
+
     fn start_by(command: &mut Command, tree: &Path, arguments: &[&str]) -> Result<Self> {
         let rules = tree.join("rules");
         fs::create_dir_all(&rules)?;

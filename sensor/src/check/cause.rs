@@ -47,6 +47,7 @@ impl Cause {
             KernelError::Offsets(_)
             | KernelError::NoMode(_)
             | KernelError::Diagnostics(_)
+            | KernelError::NotTogether
             | KernelError::Wait(_) => Self::Unknown,
         }
     }

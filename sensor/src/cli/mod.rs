@@ -4,6 +4,7 @@
 mod check;
 mod config;
 mod output;
+mod reload;
 mod replay;
 mod rules;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Run(run::RunArgs),
     /// Tell whether this host can be watched, how, and what would be missing
     Check(check::CheckArgs),
+    /// Have the running daemon read its configuration and rules anew
+    Reload(reload::ReloadArgs),
     /// Try rules on ECS events from a file
     Replay(replay::ReplayArgs),
     /// List, show, check and explain rules
@@ -116,8 +119,9 @@ pub fn command() -> clap::Command {
 pub fn run() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = match command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args),
+        Command::Reload(args) => reload::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Rules(command) => rules::run(&command),
         Command::Setup(command) => setup::run(&command),
@@ -157,7 +161,7 @@ impl RuleArgs {
             exceptions = settings.exceptions;
             trusted = settings.rules.trusted_exclusions;
         }
-        Ok(load_with(&sources, &exceptions, trusted, None))
+        Ok(load_with(&sources, &exceptions, trusted, false))
     }
 }
 

@@ -162,7 +162,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
 
 fn check(args: &ListArgs) -> anyhow::Result<Exit> {
     let (engine, skipped, warnings) = match args.rules.try_load()? {
-        Ok(Loaded { engine, skipped, warnings }) => (engine, skipped, warnings),
+        Ok(Loaded { engine, skipped, warnings, .. }) => (engine, skipped, warnings),
         Err(errors) if args.format == TextFormat::Json => {
             output::print_json(&json!({"rules": [], "errors": errors, "warnings": [], "skipped": []}))?;
             return Ok(Exit::Fault);

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::check::{Facts, explain};
-use crate::config::{Attach, Format, Overrides, RuleSource, Settings, Source};
+use crate::config::{Attach, ConfigError, Format, Overrides, RuleSource, Settings, Source};
 use crate::kernel::KernelError;
+use crate::load::{Loaded, load_with};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, PipelineError};
+use crate::rule::Diagnostic;
 use clap::Args;
 
 use super::Exit;
@@ -40,15 +42,47 @@ pub(super) struct RunArgs {
     output: Option<Format>,
 }
 
-pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
-    let RunArgs { config, rules, source, attach, btf, output } = args;
-    let rules = rules.into_iter().map(RuleSource::from).collect();
-    let settings =
-        Settings::load(config.as_deref())?.with_overrides(Overrides { rules, source, attach, btf, output });
+impl RunArgs {
+    /// What the configuration and these arguments say.
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        let Self { config, rules, source, attach, btf, output } = self;
+        let rules = rules.iter().cloned().map(RuleSource::from).collect();
+        let (source, attach, btf, output) = (*source, *attach, btf.clone(), *output);
+        Ok(Settings::load(config.as_deref())?.with_overrides(Overrides {
+            rules,
+            source,
+            attach,
+            btf,
+            output,
+        }))
+    }
+}
+
+/// The rules that settings name, compiled.
+fn load(settings: &Settings) -> Result<Loaded, Vec<Diagnostic>> {
     let sources: Vec<PathBuf> = settings.rules.dirs.iter().cloned().map(PathBuf::from).collect();
-    let internal = settings.sensor.self_test.and_then(|_| crate::self_test::rule());
-    let trusted = settings.rules.trusted_exclusions;
-    let loaded = match crate::load::load_with(&sources, &settings.exceptions, trusted, internal) {
+    let tests_itself = settings.sensor.self_test.get().is_some();
+    load_with(&sources, &settings.exceptions, settings.rules.trusted_exclusions, tests_itself)
+}
+
+/// Both anew.
+fn reread(args: &RunArgs) -> Result<(Settings, Loaded), String> {
+    let settings = args.settings().map_err(|error| error.to_string())?;
+    let loaded = load(&settings)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let exposed = crate::load::exposed(args.config.as_deref(), &settings, &loaded);
+    if !exposed.is_empty() {
+        return Err(exposed.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok((settings, loaded))
+}
+
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let settings = args.settings()?;
+    let loaded = match load(&settings) {
         Ok(loaded) => loaded,
         Err(errors) => {
             super::print_diagnostics(&errors);
@@ -56,7 +90,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         }
     };
     super::print_diagnostics(&loaded.warnings);
-    let exposed = crate::load::exposed(config.as_deref(), &settings, &loaded);
+    let exposed = crate::load::exposed(args.config.as_deref(), &settings, &loaded);
     if !exposed.is_empty() {
         super::print_exposed(&exposed);
         return Ok(Exit::Fault);
@@ -64,7 +98,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let metrics = Metrics::default();
     let log = Log::start(&settings.log, &metrics)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(pipeline::run(&settings, loaded, &metrics, &log));
+    let (btf, again) = (settings.sensor.btf.clone(), || reread(args));
+    let result = runtime.block_on(pipeline::run(settings, loaded, &again, &metrics, &log));
     // A directory on a file system that never answers would be waited for.
     runtime.shutdown_background();
     match result {
@@ -73,7 +108,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
             Err(error.into())
         }
         Err(error @ (PipelineError::Kernel(_) | PipelineError::Fanotify(_) | PipelineError::NoSource(_))) => {
-            let facts = Facts::read(Path::new("/"), settings.sensor.btf.as_deref());
+            let facts = Facts::read(Path::new("/"), btf.as_deref());
             let mut lines = vec![format!("error: this host cannot be watched: {error}")];
             lines.extend(error.about_hooks().map(|error| explain(error, &facts)).unwrap_or_default());
             lines.push("`ldsentry check` says everything that is missing and what to do".to_owned());

@@ -32,7 +32,7 @@ use reference::schema;
 pub use reference::{json_schema, markdown_reference};
 pub use remote::{SecretSource, SyslogAddress, Url};
 pub use source::{Located, Position, SourceFile};
-pub use value::{Date, FileMode, RingBytes, RuleSource, Span};
+pub use value::{Date, FileMode, Interval, RingBytes, RuleSource, Span};
 
 /// Where the configuration file is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/ldsentry/ldsentry.toml";
@@ -185,6 +185,21 @@ impl Settings {
         let exceptions = resolve_exceptions(exceptions, source)?;
         Ok(Self { sensor, rules, output, spool, metrics, log, exceptions })
     }
+}
+
+/// What differs between settings and is only taken over at the daemon's start, by key.
+pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (from, to) = (&old.sensor, &new.sensor);
+    let keys = [
+        ("sensor.source", from.source == to.source),
+        ("sensor.attach", from.attach == to.attach),
+        ("sensor.btf", from.btf == to.btf),
+        ("sensor.ring_bytes", from.ring_bytes == to.ring_bytes),
+        ("[spool]", old.spool == new.spool),
+        ("[metrics]", old.metrics == new.metrics),
+        ("[log]", old.log == new.log),
+    ];
+    keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
 }
 
 impl Default for Settings {

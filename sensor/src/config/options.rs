@@ -13,7 +13,7 @@ use toml::Spanned;
 use super::network::{
     AlertmanagerOptions, ElasticsearchOptions, SpoolOptions, SyslogOptions, WebhookOptions,
 };
-use super::value::{Date, FileMode, RingBytes, RuleSource, Span};
+use super::value::{Date, FileMode, Interval, RingBytes, RuleSource, Span};
 
 /// Configuration of ldsentry. Relative paths are relative to the directory of the configuration file.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -49,11 +49,9 @@ pub struct SensorOptions {
     /// How long an event waits for the kernel to say whether its operation succeeded; after that its
     /// `event.outcome` is `unknown`.
     pub outcome_timeout: Span,
-    /// How often the sensor makes a file of its own, below `/run/ldsentry`, and must see it: `"5m"`, say. If it does not, it
-    /// raises an alert and ends with exit code 4.
-    #[schemars(with = "Span")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub self_test: Option<Span>,
+    /// How often the sensor makes a file of its own, below `/run/ldsentry`, and must see it: at start, and then in this
+    /// interval, or `"off"`. If it does not, it raises an alert and ends with exit code 4.
+    pub self_test: Interval,
 }
 
 impl Default for SensorOptions {
@@ -65,7 +63,7 @@ impl Default for SensorOptions {
             ring_bytes: RingBytes::DEFAULT,
             inventory: Inventory::Off,
             outcome_timeout: Span::from_secs(1),
-            self_test: None,
+            self_test: Interval::from_secs(5 * 60),
         }
     }
 }

@@ -119,6 +119,59 @@ impl JsonSchema for Span {
     }
 }
 
+/// How often something is done: a length of time as in [`Span`], or `"off"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Interval(Option<Duration>);
+
+impl Interval {
+    /// Never.
+    pub(super) const OFF: Self = Self(None);
+
+    pub(super) const fn from_secs(seconds: u64) -> Self {
+        Self(Some(Duration::from_secs(seconds)))
+    }
+
+    /// As the standard library's type; nothing if it is never done.
+    pub fn get(self) -> Option<Duration> {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Interval {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::OFF);
+        }
+        match Span::try_from(text) {
+            Ok(span) => Ok(Self(Some(span.get()))),
+            Err(message) => Err(format!("{message}, or \"off\"")),
+        }
+    }
+}
+
+impl From<Interval> for String {
+    fn from(interval: Interval) -> Self {
+        interval.0.map_or_else(|| "off".to_owned(), |duration| Span(duration).to_string())
+    }
+}
+
+impl JsonSchema for Interval {
+    fn schema_name() -> Cow<'static, str> {
+        "Interval".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["5m", "off"] })
+    }
+}
+
 /// A day, written as TOML's local date: `2027-01-31`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "toml::value::Datetime", into = "toml::value::Datetime")]

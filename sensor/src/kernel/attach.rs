@@ -100,12 +100,15 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
     diagnostics::set_level(&mut loader);
     let mut ebpf = loader.load(OBJECT)?;
     let mut ring = Ring::take(&mut ebpf)?;
-    attach(&mut ebpf, mode, &options.actions)?;
+    let mut attached = BTreeSet::new();
+    attach(&mut ebpf, mode, &options.actions, &mut attached)?;
     let diagnostics = Diagnostics::open(&mut ebpf)?;
     let mut kernel = Kernel {
         ebpf,
         diagnostics,
         mode,
+        scratch_slots: scratch_slots(&options.actions),
+        attached,
         generation: 0,
         names: [Vec::new(), Vec::new()],
         directories: BTreeSet::new(),
@@ -199,7 +202,7 @@ impl Hook {
 }
 
 /// How many programs can be at work on a processor at once: those of later actions have higher slots.
-fn scratch_slots(actions: &[Action]) -> u32 {
+pub(super) fn scratch_slots(actions: &[Action]) -> u32 {
     let slots = |action: &Action| match action {
         Action::Creation | Action::Rename => 5,
         Action::Modification => 7,
@@ -208,15 +211,26 @@ fn scratch_slots(actions: &[Action]) -> u32 {
     actions.iter().map(slots).max().unwrap_or(1)
 }
 
-/// Attaches what `actions` need and nothing else.
-fn attach(ebpf: &mut Ebpf, mode: AttachMode, actions: &[Action]) -> Result<(), KernelError> {
+/// Attaches what `actions` need and nothing else, as far as it is not attached.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    mode: AttachMode,
+    actions: &[Action],
+    attached: &mut BTreeSet<&'static str>,
+) -> Result<(), KernelError> {
+    let needed = HOOKS.iter().filter(|hook| hook.action.is_none_or(|action| actions.contains(&action)));
+    let missing: Vec<_> = needed.filter(|hook| !attached.contains(hook.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
     let btf = match mode {
         AttachMode::Kprobe => None,
         // Functions are numbered in the kernel's own BTF: a file does not stand in for it.
         AttachMode::Fentry => Some(parse_btf(Path::new(KERNEL_BTF)).map_err(KernelError::NoKernelBtf)?),
     };
-    for hook in HOOKS.iter().filter(|hook| hook.action.is_none_or(|action| actions.contains(&action))) {
+    for hook in missing {
         attach_first(ebpf, mode, hook, btf.as_ref())?;
+        attached.insert(hook.program);
     }
     Ok(())
 }

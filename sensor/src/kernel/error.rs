@@ -60,6 +60,9 @@ pub enum KernelError {
         /// What the kernel said.
         source: aya::maps::MapError,
     },
+    /// The memory of the programs that are loaded is not enough for more of them.
+    #[error("the programs for other actions have to be loaded together with those that are")]
+    NotTogether,
     /// What the programs say about themselves cannot be read.
     #[error("cannot read the programs' diagnostics: {0}")]
     Diagnostics(#[from] aya_log::Error),
@@ -105,6 +108,7 @@ impl KernelError {
             | Self::SelfTest(_)
             | Self::NoMode(_)
             | Self::Map { .. }
+            | Self::NotTogether
             | Self::Diagnostics(_)
             | Self::Wait(_) => None,
         }
@@ -118,7 +122,11 @@ impl KernelError {
             Self::SelfTest(error) | Self::Wait(error) => Errno::from_io_error(error),
             Self::Map { source, .. } => errno(source),
             Self::Diagnostics(error) => errno(error),
-            Self::Offsets(_) | Self::NoKernelBtf(_) | Self::Silent { .. } | Self::NoMode(_) => None,
+            Self::NotTogether
+            | Self::Offsets(_)
+            | Self::NoKernelBtf(_)
+            | Self::Silent { .. }
+            | Self::NoMode(_) => None,
         }
     }
 }

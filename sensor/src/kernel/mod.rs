@@ -26,6 +26,7 @@ pub use self::processes::{Processes, ProcessesError};
 pub use self::ring::Ring;
 use crate::event::Action;
 use crate::filter::Filters;
+use crate::memory;
 
 /// How to attach.
 #[derive(Debug, Clone)]
@@ -46,6 +47,10 @@ pub struct Kernel {
     ebpf: Ebpf,
     diagnostics: Option<Diagnostics>,
     mode: AttachMode,
+    /// How many programs at work at once there is memory for on each processor.
+    scratch_slots: u32,
+    /// Programs that are attached.
+    attached: BTreeSet<&'static str>,
     /// The filter's generation that is in force.
     generation: u32,
     /// The names in the kernel of even generations, and of odd ones.
@@ -63,6 +68,18 @@ impl Kernel {
     /// What the programs say about themselves, if the log's level asks for it.
     pub fn take_diagnostics(&mut self) -> Option<Diagnostics> {
         self.diagnostics.take()
+    }
+
+    /// Attaches what these actions need and is not attached. What others needed stays, and sees nothing once the filter has
+    /// nothing for it.
+    pub fn attach(&mut self, actions: &[Action]) -> Result<(), KernelError> {
+        if attach::scratch_slots(actions) > self.scratch_slots {
+            return Err(KernelError::NotTogether);
+        }
+        attach::attach(&mut self.ebpf, self.mode, actions, &mut self.attached)?;
+        // The kernel's type information took tens of megabytes.
+        memory::give_back();
+        Ok(())
     }
 
     /// Puts filters in force in one step. The actions that they are about must have been asked for at [`open`].

@@ -61,6 +61,11 @@ impl Outcomes {
         Self { timeout, waiting: HashMap::new(), deadlines: VecDeque::new() }
     }
 
+    /// How long what begins from now on waits for its outcome.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// An operation begins, told by `record` and turned into `events`. `lost` counts the signs that the kernel could
     /// not deliver so far. Events whose outcome is settled go to `settled`.
     pub fn begin(

@@ -41,7 +41,7 @@ pub(super) fn open(
 ) -> Result<(Watcher, Input), PipelineError> {
     match options.source {
         Source::Ebpf => Ok(open_hooks(options, engine)?),
-        Source::Fanotify => Ok(open_fanotify(options, engine)?),
+        Source::Fanotify => Ok(open_fanotify(options, prefixes(engine))?),
         Source::Auto => match open_hooks(options, engine) {
             // Whoever names a way to attach, or a file, wants to know that it does not work.
             Err(error) if options.attach == Attach::Auto && !is_about_given_file(&error) => {
@@ -62,7 +62,7 @@ fn fall_back(
     engine: &Engine,
     metrics: &Metrics,
 ) -> Result<(Watcher, Input), PipelineError> {
-    match open_fanotify(options, engine) {
+    match open_fanotify(options, prefixes(engine)) {
         Ok(opened) => {
             metrics.increment(Counter::SourceFallback);
             tracing::warn!(
@@ -92,24 +92,25 @@ pub fn try_sources(options: &SensorOptions, engine: &Engine) -> Tried {
     }
 }
 
-/// Where the files are that rules ask for.
+/// Where the files are that rules ask for. Says which rules do not say it.
 fn prefixes(engine: &Engine) -> Vec<Prefix> {
-    let mut prefixes = Vec::new();
     for (index, rule) in engine.rules().enumerate() {
-        if let Some(found) = engine.rule_prefixes(index) {
-            prefixes.extend(found);
-        } else {
+        if engine.rule_prefixes(index).is_none() {
             tracing::warn!(
                 "`{}` is not watched: fanotify watches directories, and its query names none that `file.path` begins with",
                 rule.name
             );
         }
     }
-    prefixes
+    all_prefixes(engine)
 }
 
-fn open_fanotify(options: &SensorOptions, engine: &Engine) -> Result<(Watcher, Input), FanotifyError> {
-    let fanotify = Fanotify::open(prefixes(engine), recall(options))?;
+fn all_prefixes(engine: &Engine) -> Vec<Prefix> {
+    (0..engine.rules().len()).filter_map(|rule| engine.rule_prefixes(rule)).flatten().collect()
+}
+
+fn open_fanotify(options: &SensorOptions, prefixes: Vec<Prefix>) -> Result<(Watcher, Input), FanotifyError> {
+    let fanotify = Fanotify::open(prefixes, recall(options))?;
     let register = |descriptor: OwnedFd, interest| {
         // SAFETY: the descriptor is owned, so it is open as long as it is registered.
         unsafe { AsyncFd::register_with_interest(descriptor, interest) }
@@ -143,6 +144,39 @@ impl Watcher {
         match self {
             Self::Hooks(kernel) => format!("{} programs", kernel.mode()),
             Self::Fanotify(fanotify) => format!("fanotify on {} directories", fanotify.directories()),
+        }
+    }
+
+    /// Watches what new rules need instead of what the old ones did. Gives another watcher where this one cannot change.
+    pub(super) fn reload(
+        &mut self,
+        options: &SensorOptions,
+        old: &Engine,
+        new: &Engine,
+    ) -> Result<Option<(Self, Input)>, PipelineError> {
+        match self {
+            Self::Hooks(kernel) => {
+                let filters = new.filters();
+                let actions: Vec<_> = filters.actions().collect();
+                kernel.attach(&actions)?;
+                kernel.set_filters(&filters)?;
+                Ok(None)
+            }
+            Self::Fanotify(_) => {
+                let wanted = prefixes(new);
+                Ok((wanted != all_prefixes(old)).then(|| open_fanotify(options, wanted)).transpose()?)
+            }
+        }
+    }
+
+    /// Events that were lost since the start, as far as that is known.
+    pub(super) fn lost(&self) -> u64 {
+        match self {
+            Self::Hooks(kernel) => {
+                let counters = kernel.counters();
+                counters.events_lost + counters.misses
+            }
+            Self::Fanotify(fanotify) => fanotify.counters().overflows,
         }
     }
 

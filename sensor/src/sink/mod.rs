@@ -5,6 +5,7 @@
 //! Every alert that an output is given ends as delivered, as refused by the server, or as dropped, in a counter and,
 //! unless delivered, in the log.
 
+mod change;
 mod file;
 mod network;
 mod spool;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+pub use self::change::{Change, ChangeError};
 use self::file::FileSink;
 use self::network::{Alertmanager, DeadLetters, Elasticsearch, NetworkSink, NetworkWorker, Syslog, Webhook};
 pub use self::network::{SetupError, elasticsearch_templates, setup_elasticsearch};
@@ -167,16 +169,21 @@ pub struct Outputs {
     workers: Vec<Worker>,
     /// For what raised no alert.
     suppressed: Option<Worker>,
-    working: watch::Receiver<usize>,
+    /// Those that are no longer on and still have something to deliver.
+    retired: Vec<Worker>,
+    /// How many work.
+    working: Arc<watch::Sender<usize>>,
     network: Option<Network>,
     /// For the events themselves, with a spool of their own: a flood of them must not cost an alert.
     events: Option<Network>,
+    tuning: Tuning,
 }
 
 /// Outputs that read from the spool.
 #[derive(Debug)]
 struct Network {
     spool: Arc<Spool>,
+    dead_letters: Arc<DeadLetters>,
     workers: Vec<NetworkWorker>,
     /// What the spool gets at the next [`Outputs::flush`].
     unspooled: Mutex<Vec<Arc<dyn Record>>>,
@@ -190,28 +197,8 @@ impl Outputs {
         spool: &SpoolOptions,
         metrics: &Metrics,
     ) -> Result<Self, OutputsError> {
-        let mut local: Vec<Box<dyn Sink>> = Vec::new();
-        if options.stdout.enabled {
-            local.push(Box::new(StdoutSink::stdout(options.stdout.format)));
-        }
-        if let Some(file) = &options.file {
-            local.push(Box::new(FileSink::new(file)));
-        }
-        let mut network: Vec<Box<dyn NetworkSink>> = Vec::new();
-        if let Some(elasticsearch) = &options.elasticsearch {
-            network.push(Box::new(Elasticsearch::new(elasticsearch)));
-        }
-        if let Some(syslog) = &options.syslog {
-            network.push(Box::new(Syslog::new(syslog)));
-        }
-        if let Some(webhook) = &options.webhook {
-            network.push(Box::new(Webhook::new(webhook)));
-        }
-        if let Some(alertmanager) = &options.alertmanager {
-            network.push(Box::new(Alertmanager::new(alertmanager)));
-        }
         let tuning = Tuning { longest_retry: spool.longest_retry.get(), ..Tuning::default() };
-        let mut outputs = Self::start(Sinks { local, network }, spool, metrics, tuning)?;
+        let mut outputs = Self::start(Sinks::of(options), spool, metrics, tuning)?;
         if let Some(elasticsearch) = options.elasticsearch.as_ref().and_then(Elasticsearch::for_events) {
             outputs.events =
                 Some(Network::start_for_events(Box::new(elasticsearch), spool, metrics, tuning)?);
@@ -252,18 +239,14 @@ impl Outputs {
             );
         }
 
-        let (working_sender, working) = watch::channel(count);
-        let working_sender = Arc::new(working_sender);
+        let working = Arc::new(watch::channel(count).0);
         let mut workers = Vec::new();
         for sink in local {
-            let name = sink.name();
-            let worker = Worker::start(sink, metrics.output(name), tuning, Arc::clone(&working_sender))
-                .map_err(|error| OutputsError::Thread { output: name, error })?;
-            workers.push(worker);
+            workers.push(start_local(sink, metrics, tuning, &working)?);
         }
         let network =
             if network.is_empty() { None } else { Some(Network::start(network, spool, metrics, tuning)?) };
-        Ok(Self { workers, suppressed: None, working, network, events: None })
+        Ok(Self { workers, suppressed: None, retired: Vec::new(), working, network, events: None, tuning })
     }
 
     /// Gives the alert to every output; with network outputs, at the next [`Outputs::flush`]. Never blocks: an output whose
@@ -313,7 +296,7 @@ impl Outputs {
     /// Resolves when the last output is gone for good, so that no alert can be delivered any more.
     pub async fn all_gone(&self) {
         // An error means that all workers have ended, and with them the outputs.
-        let _ = self.working.clone().wait_for(|working| *working == 0).await;
+        let _ = self.working.subscribe().wait_for(|working| *working == 0).await;
     }
 
     /// Takes no more alerts and waits until what was sent is delivered, at most `patience` long. Returns how many
@@ -321,7 +304,7 @@ impl Outputs {
     pub fn close(&self, patience: Duration) -> u64 {
         self.flush();
         let deadline = Instant::now() + patience;
-        let dropped = || self.workers.iter().map(Worker::dropped).sum::<u64>();
+        let dropped = || self.workers.iter().chain(&self.retired).map(Worker::dropped).sum::<u64>();
         let before = dropped();
         self.local().for_each(Worker::stop);
         let networks = || self.network.iter().chain(&self.events);
@@ -332,8 +315,19 @@ impl Outputs {
     }
 
     fn local(&self) -> impl Iterator<Item = &Worker> {
-        self.workers.iter().chain(&self.suppressed)
+        self.workers.iter().chain(&self.suppressed).chain(&self.retired)
     }
+}
+
+fn start_local(
+    sink: Box<dyn Sink>,
+    metrics: &Metrics,
+    tuning: Tuning,
+    working: &Arc<watch::Sender<usize>>,
+) -> Result<Worker, OutputsError> {
+    let output = sink.name();
+    Worker::start(sink, metrics.output(output), tuning, Arc::clone(working))
+        .map_err(|error| OutputsError::Thread { output, error })
 }
 
 /// Whether it works or not is nothing that the alerts depend on.
@@ -357,6 +351,33 @@ fn start_suppressed(mut sink: FileSink, metrics: &Metrics) -> Result<Worker, Out
 struct Sinks {
     local: Vec<Box<dyn Sink>>,
     network: Vec<Box<dyn NetworkSink>>,
+}
+
+impl Sinks {
+    /// Those that `options` turn on.
+    fn of(options: &OutputOptions) -> Self {
+        let mut local: Vec<Box<dyn Sink>> = Vec::new();
+        if options.stdout.enabled {
+            local.push(Box::new(StdoutSink::stdout(options.stdout.format)));
+        }
+        if let Some(file) = &options.file {
+            local.push(Box::new(FileSink::new(file)));
+        }
+        let mut network: Vec<Box<dyn NetworkSink>> = Vec::new();
+        if let Some(elasticsearch) = &options.elasticsearch {
+            network.push(Box::new(Elasticsearch::new(elasticsearch)));
+        }
+        if let Some(syslog) = &options.syslog {
+            network.push(Box::new(Syslog::new(syslog)));
+        }
+        if let Some(webhook) = &options.webhook {
+            network.push(Box::new(Webhook::new(webhook)));
+        }
+        if let Some(alertmanager) = &options.alertmanager {
+            network.push(Box::new(Alertmanager::new(alertmanager)));
+        }
+        Self { local, network }
+    }
 }
 
 impl Network {
@@ -400,16 +421,25 @@ impl Network {
     ) -> Result<Self, OutputsError> {
         let spool = Arc::new(spool);
         let dead_letters = Arc::new(DeadLetters::new(options));
-        let mut workers = Vec::new();
+        let mut network = Self { spool, dead_letters, workers: Vec::new(), unspooled: Mutex::default() };
         for sink in sinks {
-            let output = sink.name();
-            let (spool, dead_letters) = (Arc::clone(&spool), Arc::clone(&dead_letters));
-            let worker =
-                NetworkWorker::start(sink, spool, dead_letters, metrics.network_output(output), tuning)
-                    .map_err(|error| OutputsError::Thread { output, error })?;
-            workers.push(worker);
+            network.add(sink, metrics, tuning)?;
         }
-        Ok(Self { spool, workers, unspooled: Mutex::default() })
+        Ok(network)
+    }
+
+    fn add(
+        &mut self,
+        sink: Box<dyn NetworkSink>,
+        metrics: &Metrics,
+        tuning: Tuning,
+    ) -> Result<(), OutputsError> {
+        let output = sink.name();
+        let (spool, dead_letters) = (Arc::clone(&self.spool), Arc::clone(&self.dead_letters));
+        let worker = NetworkWorker::start(sink, spool, dead_letters, metrics.network_output(output), tuning)
+            .map_err(|error| OutputsError::Thread { output, error })?;
+        self.workers.push(worker);
+        Ok(())
     }
 
     /// Brings what was sent to the disk. Gives what it was.

@@ -77,6 +77,11 @@ impl Worker {
         }
     }
 
+    /// The output's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_done()

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod directories;
+mod reload;
 mod sensor;
 
 use std::fs;

@@ -4,6 +4,7 @@
 
 mod basics;
 mod benign;
+mod blind;
 mod callers;
 mod cgroups;
 mod check;
@@ -19,6 +20,7 @@ mod outcomes;
 mod paths;
 mod processes;
 mod refused;
+mod reload;
 mod roots;
 mod rules;
 mod sources;
@@ -47,6 +49,8 @@ fn scenarios() -> Vec<Scenario> {
         fuse::scenarios(),
         inventory::scenarios(),
         lifecycle::scenarios(),
+        blind::scenarios(),
+        reload::scenarios(),
         refused::scenarios(),
         rules::scenarios(),
         sources::scenarios(),

@@ -93,6 +93,9 @@ fn what_does_not_name_a_name_cannot_be_pushed_down() {
 
 #[test]
 fn an_action_that_cannot_match_lets_nothing_pass() {
+    // Not even a directory that is renamed, which is another action.
+    let path = r#"event.action == "creation" and file.path == "/run/ldsentry/self-test""#;
+    assert_eq!(filter_for(Action::Rename, path), Some(Filter::default()));
     for condition in [
         r#"event.action == "creation" and file.name == "a""#,
         r#"event.type in ("creation", "deletion") and file.name == "a""#,

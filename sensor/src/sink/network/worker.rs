@@ -1,6 +1,7 @@
 //! The thread of one network output: takes batches from the spool and delivers them, however long that takes.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub(in crate::sink) struct NetworkWorker {
     name: &'static str,
     /// Says nothing, and is gone when the thread ends.
     running: mpsc::Receiver<()>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl NetworkWorker {
@@ -34,12 +36,34 @@ impl NetworkWorker {
         let (running_sender, running) = mpsc::channel();
         let backoff = Backoff::new(tuning.retry, tuning.longest_retry);
         let signals = Signals::from_bytes(&spool.memory(name));
-        let mut delivery = Delivery { sink, spool, dead_letters, counters, backoff, signals, trouble: None };
+        let stopped = Arc::new(AtomicBool::new(false));
+        let their_stopped = Arc::clone(&stopped);
+        let mut delivery = Delivery {
+            sink,
+            spool,
+            dead_letters,
+            counters,
+            backoff,
+            signals,
+            trouble: None,
+            stopped: their_stopped,
+        };
         thread::Builder::new().name(format!("output-{name}")).spawn(move || {
             delivery.run();
             drop(running_sender);
         })?;
-        Ok(Self { name, running })
+        Ok(Self { name, running, stopped })
+    }
+
+    /// The output's name.
+    pub(in crate::sink) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Ends it, when what it is doing is done. What it has not delivered stays in the spool.
+    pub(in crate::sink) fn stop(&self, spool: &Spool) {
+        self.stopped.store(true, Ordering::Relaxed);
+        spool.poke();
     }
 
     /// Waits for the end of the deliveries, at most until `deadline`. What is left then stays in the spool.
@@ -66,17 +90,19 @@ struct Delivery {
     backoff: Backoff,
     signals: Signals,
     trouble: Option<Throttle>,
+    /// Another one delivers for this output from now on.
+    stopped: Arc<AtomicBool>,
 }
 
 impl Delivery {
     fn run(&mut self) {
         let name = self.sink.name();
-        loop {
+        while !self.is_stopped() {
             match self.spool.next(name, self.sink.limits(), self.due()) {
                 Next::Batch(batch) => {
                     let sent = self.signals.admit(&batch.alerts);
                     let summaries = sent.iter().filter(|alert| alert.is_summary).count();
-                    if !self.deliver(sent.clone()) {
+                    if self.is_stopped() || !self.deliver(sent.clone()) {
                         return;
                     }
                     let held = batch.alerts.len() - (sent.len() - summaries);
@@ -93,6 +119,10 @@ impl Delivery {
                 Next::Closed => return,
             }
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// When the next summary is due.
@@ -136,6 +166,9 @@ impl Delivery {
                 return false;
             }
             last_attempt = self.spool.wait_unless_closed(self.backoff.next());
+            if self.is_stopped() {
+                return false;
+            }
         }
     }
 

@@ -101,6 +101,20 @@ impl Spool {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
+    /// Is for these outputs from now on. One that is new gets what is there; what one that is gone did not deliver, nobody
+    /// does.
+    pub(super) fn set_outputs(&self, outputs: &[&'static str], metrics: &Metrics) {
+        let mut state = self.lock();
+        state.set_outputs(outputs, metrics);
+        state.save();
+    }
+
+    /// Has whoever waits in [`Spool::next`] or [`Spool::wait_unless_closed`] look what there is to do.
+    pub(super) fn poke(&self) {
+        self.lock().pokes += 1;
+        self.changed.notify_all();
+    }
+
     /// Takes alerts for all outputs. On return they are on the disk, unless that fails.
     pub(super) fn append(&self, alerts: impl IntoIterator<Item = (String, String)>) {
         let mut state = self.lock();
@@ -116,6 +130,7 @@ impl Spool {
     /// Waits for what `output` has to deliver next, at most until `due`.
     pub(super) fn next(&self, output: &str, limits: BatchLimits, due: Option<Instant>) -> Next {
         let mut state = self.lock();
+        let pokes = state.pokes;
         loop {
             if let Some(batch) = state.read(output, limits) {
                 return Next::Batch(batch);
@@ -124,7 +139,7 @@ impl Spool {
                 return Next::Closed;
             }
             let now = Instant::now();
-            if due.is_some_and(|due| due <= now) {
+            if due.is_some_and(|due| due <= now) || state.pokes != pokes {
                 return Next::Due;
             }
             let retry = (!state.is_saved() || !state.works()).then(|| now + REOPEN_INTERVAL);
@@ -177,7 +192,10 @@ impl Spool {
 
     /// Waits for `time` to pass, but not longer than until the spool is closed. Returns whether it is.
     pub(super) fn wait_unless_closed(&self, time: Duration) -> bool {
-        let result = self.changed.wait_timeout_while(self.lock(), time, |state| !state.closed);
+        let state = self.lock();
+        let pokes = state.pokes;
+        let waits = |state: &mut State| !state.closed && state.pokes == pokes;
+        let result = self.changed.wait_timeout_while(state, time, waits);
         let mut state = result.unwrap_or_else(PoisonError::into_inner).0;
         state.make_room();
         state.save();

@@ -37,6 +37,8 @@ pub(super) struct State {
     unsaved: VecDeque<(u64, Arc<Spooled>)>,
     pub(super) unsaved_progress: bool,
     pub(super) closed: bool,
+    /// How often those who wait were to look again.
+    pub(super) pokes: u64,
     errors: Handle,
     trouble: Option<Throttle>,
     drops: Throttle,
@@ -47,6 +49,12 @@ pub(super) struct State {
 struct SpoolCounters {
     dropped: Handle,
     waiting: Handle,
+}
+
+impl SpoolCounters {
+    fn new(output: &str, metrics: &Metrics) -> Self {
+        Self { dropped: metrics.output(output).dropped, waiting: metrics.output_waiting(output) }
+    }
 }
 
 /// Wall-clock time that does not jump while the daemon runs: a clock that is set must not make alerts old.
@@ -81,21 +89,38 @@ impl State {
                 .iter()
                 .map(|name| (named(name), Progress { position: 1, memory: Vec::new() }))
                 .collect(),
-            counters: outputs
-                .iter()
-                .map(|name| {
-                    let (dropped, waiting) = (metrics.output(name).dropped, metrics.output_waiting(name));
-                    (named(name), SpoolCounters { dropped, waiting })
-                })
-                .collect(),
+            counters: outputs.iter().map(|name| (named(name), SpoolCounters::new(name, metrics))).collect(),
             bytes_gauge,
             unsaved: VecDeque::new(),
             unsaved_progress: true,
             closed: false,
+            pokes: 0,
             errors: metrics.spool_errors(),
             trouble: None,
             drops: Throttle::new(LOG_INTERVAL),
         }
+    }
+
+    pub(super) fn set_outputs(&mut self, outputs: &[&'static str], metrics: &Metrics) {
+        let gone = self.outputs.extract_if(.., |name, _| !outputs.contains(&name.as_str()));
+        for (name, progress) in gone {
+            let delivered = self.slots.partition_point(|slot| slot.sequence < progress.position);
+            let lost = (self.slots.len() - delivered) as u64;
+            let counters = &self.counters[&name];
+            counters.dropped.add(lost);
+            counters.waiting.set(0);
+            if lost > 0 {
+                tracing::error!(output = name, "dropped {lost} alerts: the output is no longer on");
+            }
+        }
+        let first = self.slots.front().map_or(self.next, |slot| slot.sequence);
+        for &name in outputs {
+            self.counters.entry(name.to_owned()).or_insert_with(|| SpoolCounters::new(name, metrics));
+            let fresh = Progress { position: first, memory: Vec::new() };
+            self.outputs.entry(name.to_owned()).or_insert(fresh);
+        }
+        self.unsaved_progress = true;
+        self.forget_delivered();
     }
 
     pub(super) fn push(&mut self, alert: Spooled) {

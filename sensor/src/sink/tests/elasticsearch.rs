@@ -46,7 +46,7 @@ pub(super) fn sink_for(server: &Server) -> Box<dyn NetworkSink> {
 }
 
 /// The options of a section with one URL and `more`.
-fn options(url: &str, more: &str) -> ElasticsearchOptions {
+pub(super) fn options(url: &str, more: &str) -> ElasticsearchOptions {
     let text = format!("[output.elasticsearch]\nurls = ['{url}']\n{more}\n");
     Settings::parse(Path::new("/etc/ldsentry.toml"), text).unwrap().output.elasticsearch.unwrap()
 }

@@ -10,6 +10,7 @@ use std::process::Command;
 use super::*;
 use crate::config::{FileMode, FileOptions, Format};
 
+mod change;
 mod elasticsearch;
 mod fields;
 mod http;
