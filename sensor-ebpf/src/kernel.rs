@@ -36,6 +36,9 @@ macro_rules! structures {
     };
 }
 
+/// What the mount namespaces are called that hold a mount which is not attached yet, since 6.18; before, 0.
+const ANONYMOUS_NAMESPACE: u32 = 0xefff_fff7;
+
 /// A type that a member can have.
 pub trait Member {
     type Raw;
@@ -209,6 +212,14 @@ impl VfsMount {
 }
 
 impl Mount {
+    /// Whether it is one of the mounts of a namespace: not detached, never attached, or one that the kernel keeps to itself
+    /// (where there is no namespace, or an error for a pointer).
+    #[inline(always)]
+    pub fn is_in_namespace(self) -> bool {
+        let number = self.namespace::<Probed>().number::<Probed>();
+        number != 0 && number != ANONYMOUS_NAMESPACE
+    }
+
     #[inline(always)]
     pub fn root(self) -> Dentry {
         VfsMount(self.0.wrapping_add(offset!(mount_vfsmount) as usize)).root::<Probed>()

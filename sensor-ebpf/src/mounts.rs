@@ -133,11 +133,11 @@ pub fn noted(record: &Record, index: u32) -> (Mount, u8) {
 #[unsafe(no_mangle)]
 pub extern "C" fn lead(mount: u64, own: u64, entry: u64, root: u64) -> u64 {
     let mount = Mount(mount as *const u8);
-    let namespace = mount.namespace::<Probed>();
-    // Not mounted anywhere, or one that the kernel keeps to itself (an overlay's layers): an error for a pointer.
-    if namespace.is_null() || namespace.0 as usize >= usize::MAX - 4095 {
+    // Not mounted anywhere, or one that the kernel keeps to itself (an overlay's layers).
+    if !mount.is_in_namespace() {
         return u64::from(NOWHERE);
     }
+    let namespace = mount.namespace::<Probed>();
     let top = mount.root().0 as u64;
     if top != root && is_below(entry, top) == 0 {
         return u64::from(NOWHERE);

@@ -36,7 +36,8 @@ pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
         if dentry == mount.root() {
             let above = mount.parent::<Probed>();
             if above == mount {
-                return u64::from(position) | 1 << 32;
+                let complete = u64::from(mount.is_in_namespace());
+                return u64::from(position) | complete << 32;
             }
             dentry = mount.mountpoint::<Probed>();
             mount = above;
