@@ -24,6 +24,7 @@ mod reload;
 mod roots;
 mod rules;
 mod sources;
+mod trust;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ fn scenarios() -> Vec<Scenario> {
         rules::scenarios(),
         sources::scenarios(),
         cgroups::scenarios(),
+        trust::scenarios(),
     ]
     .into_iter()
     .flatten()

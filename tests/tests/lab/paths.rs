@@ -184,6 +184,15 @@ fn long_paths() -> Vec<Scenario> {
         // Longer than any path that a system call takes.
         right_or_truncated("long/beyond_path_max", &"l".repeat(250), 20),
         right_or_truncated("long/beyond_any_walk", "d", 300),
+        // Nobody can tell that it is not in a directory that a rule is about.
+        Scenario::new("long/could_be_watched", "attack create-deep . d 300 evil").alert(json!({
+            "ldsentry.file.truncated": true,
+            "ldsentry.file.assumed_directory": "/etc/ld.so.conf.d/",
+            "file.name": "evil",
+            "process.pid": "$pid",
+        })),
+        // A name that is looked for, in a directory that is known not to be the one.
+        Scenario::new("long/is_not_watched", "attack create-deep . d 20 ld.so.preload"),
     ]
 }
 

@@ -28,7 +28,10 @@ const FIELDS: &[&str] = &[
     "group.id",
     "ldsentry.file.file_system",
     "ldsentry.process.cgroup_id",
+    "ldsentry.process.cgroup",
+    "ldsentry.process.executable.untrusted",
     "ldsentry.process.mount_namespace",
+    "ldsentry.process.in_host_mount_namespace",
 ];
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
