@@ -1,10 +1,13 @@
-//! Builds the eBPF programs and puts their object file where `kernel` embeds it.
+//! Builds the eBPF programs and puts their object file, compressed, where `kernel` embeds it.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain, build_ebpf};
+use flate2::{Compression, GzBuilder};
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
@@ -26,16 +29,25 @@ fn main() -> Result<()> {
     };
     build_ebpf([package], toolchain)
         .context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")?;
-    if std::env::var("PROFILE")? != "release" {
-        return Ok(());
-    }
     let object = PathBuf::from(std::env::var("OUT_DIR")?).join("sensor-ebpf");
-    strip(&object).with_context(|| format!("stripping {}", object.display()))
+    if std::env::var("PROFILE")? == "release" {
+        strip(&object).with_context(|| format!("stripping {}", object.display()))?;
+    }
+    compress(&object).with_context(|| format!("compressing {}", object.display()))
+}
+
+/// No name and no time goes into it: the same object makes the same bytes.
+fn compress(path: &Path) -> Result<()> {
+    let file = File::create(path.with_extension("gz"))?;
+    let mut writer = GzBuilder::new().write(file, Compression::best());
+    io::copy(&mut File::open(path)?, &mut writer)?;
+    writer.finish()?;
+    Ok(())
 }
 
 /// Takes out what only a debugger reads, which is most of it. The BTF has been made of that, and stays.
 fn strip(path: &Path) -> Result<()> {
-    let data = std::fs::read(path)?;
+    let data = fs::read(path)?;
     let mut object = Builder::read(data.as_slice())?;
     for section in &mut object.sections {
         section.delete = section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
@@ -48,7 +60,7 @@ fn strip(path: &Path) -> Result<()> {
     names.data = SectionData::SectionString;
     let mut stripped = Vec::new();
     object.write(&mut stripped)?;
-    Ok(std::fs::write(path, stripped)?)
+    Ok(fs::write(path, stripped)?)
 }
 
 fn has_linked_toolchain() -> bool {

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Level, LogFormat, LogOptions};
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::queue::Queue;
 
-/// Overrides the configured level, in the syntax of tracing's `EnvFilter`: `debug`, `info,sensor::kernel=trace`.
+/// Overrides the configured level, in the syntax of tracing's `Targets`: `debug`, `info,sensor::kernel=trace`.
 pub const VARIABLE: &str = "LDSENTRY_LOG";
 
 const WAITING_LINES: usize = 1024;
@@ -44,13 +46,17 @@ pub enum LogError {
 
 /// What is shown at a level. The eBPF loader has a message for each relocation of each program: at `debug`, hundreds that
 /// only [`VARIABLE`] brings up.
-fn directives(level: Level) -> String {
-    match level {
-        Level::Debug | Level::Trace => {
-            format!("{},aya=info,aya_obj=info,rustls=info,ureq=info,ureq_proto=info", level.as_str())
-        }
-        Level::Error | Level::Warn | Level::Info => level.as_str().to_owned(),
-    }
+fn targets(level: Level) -> Targets {
+    let shown = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let quieter =
+        ["aya", "aya_obj", "rustls", "ureq", "ureq_proto"].map(|name| (name, shown.min(LevelFilter::INFO)));
+    Targets::new().with_default(shown).with_targets(quieter)
 }
 
 /// The log while it runs. When it goes, it waits a moment for the last lines to be written.
@@ -63,22 +69,21 @@ pub struct Log {
 impl Log {
     /// Starts logging as `options` say, or [`VARIABLE`].
     pub fn start(options: &LogOptions, metrics: &Metrics) -> Result<Self, LogError> {
-        let filter = match std::env::var(VARIABLE) {
+        let shown: Targets = match std::env::var(VARIABLE) {
             Ok(value) if !value.is_empty() => {
-                EnvFilter::try_new(&value).map_err(|error| LogError::Level { value, error })?
+                value.parse().map_err(|error| LogError::Level { value, error })?
             }
-            _ => EnvFilter::new(directives(options.level)),
+            _ => targets(options.level),
         };
         let lines = Lines::start(io::stderr(), metrics).map_err(LogError::Thread)?;
         let color =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone()).with_ansi(color);
-        match options.format {
-            LogFormat::Text => builder.with_target(false).finish().try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
-        }
-        .map_err(LogError::Set)?;
+        let lines_out = fmt::layer().with_writer(lines.clone()).with_ansi(color);
+        let layer = match options.format {
+            LogFormat::Text => lines_out.with_target(false).boxed(),
+            LogFormat::Json => lines_out.json().flatten_event(true).boxed(),
+        };
+        Registry::default().with(layer).with(shown).try_init().map_err(LogError::Set)?;
         Ok(Self { lines })
     }
 

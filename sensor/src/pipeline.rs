@@ -8,7 +8,6 @@ mod self_test;
 mod source;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -97,7 +96,7 @@ pub async fn run(
         watcher,
         engine: loaded.engine,
         outcomes: Outcomes::new(settings.sensor.outcome_timeout.get()),
-        host: Procfs::new(Path::new("/")),
+        host: Procfs::of_host(),
         outputs,
         metrics: metrics.clone(),
         handles: HashMap::new(),

@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod command;
 pub mod demo;
+pub mod dist;
 pub mod fuzz;
 pub mod lab;
 pub mod manual;

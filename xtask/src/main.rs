@@ -9,7 +9,7 @@ use xtask::bench::{self, BenchOptions};
 use xtask::command::workspace;
 use xtask::demo::{self, Place};
 use xtask::lab::{self, ScriptOptions};
-use xtask::{fuzz, manual, setup, test, tidy};
+use xtask::{dist, fuzz, manual, setup, test, tidy};
 
 /// What cargo cannot do
 #[derive(Debug, Parser)]
@@ -48,6 +48,8 @@ enum Task {
         /// Only targets whose names contain this
         filter: Option<String>,
     },
+    /// Build the static daemon that is given to others, into target/dist
+    Dist,
     /// Check what the compiler does not, and list long files
     Tidy,
     /// Write manual pages and shell completions into target/dist
@@ -99,6 +101,7 @@ fn perform(task: &Task) -> Result<i32> {
         Task::Bench(options) => bench::run(options).map(|()| 0),
         Task::Fuzz { seconds, filter } => fuzz::run(*seconds, filter.as_deref()),
         Task::Manual => manual::write(&workspace().join("target/dist")).map(|()| 0),
+        Task::Dist => dist::run().map(|()| 0),
         Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),
         Task::Lab(Lab::Shell { options }) => lab::shell(options).map(|()| 0),
     }

@@ -15,6 +15,11 @@ use super::names::NameFile;
 use super::{Host, ProcessStat};
 use crate::event;
 
+/// What the kernel calls the namespace in which all processes are.
+const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+/// The root directory of the host's first process.
+const HOST_ROOT: &str = "/proc/1/root";
+
 /// The facts of the host that the daemon runs on.
 #[derive(Debug)]
 pub struct Procfs {
@@ -28,6 +33,20 @@ pub struct Procfs {
 }
 
 impl Procfs {
+    /// The host that is watched. In a container that is not the one whose files are at `/`, but the first process, if it can be
+    /// seen, has the host's.
+    pub fn of_host() -> Self {
+        let facts = |path: &str| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        let first_namespace =
+            facts("/proc/self/ns/pid").is_some_and(|(_, inode)| inode == FIRST_PID_NAMESPACE);
+        let first = facts(HOST_ROOT).filter(|_| first_namespace);
+        Self::new(Path::new(if first.is_some_and(|first| facts("/") != Some(first)) {
+            HOST_ROOT
+        } else {
+            "/"
+        }))
+    }
+
     /// The host whose root directory is `root`: `/`, or where a container has it mounted.
     pub fn new(root: &Path) -> Self {
         Self {
@@ -155,7 +174,9 @@ fn describe(root: &Path) -> event::Host {
         let text = String::from_utf8_lossy(&bytes).trim().to_owned();
         (!text.is_empty() && text != "uninitialized").then_some(text)
     };
-    let hostname = text(uname.nodename());
+    // A container has a name of its own.
+    let hostname = Some(root).filter(|root| *root != Path::new("/")).and_then(|_| read("etc/hostname"));
+    let hostname = hostname.unwrap_or_else(|| text(uname.nodename()));
     // The DMI id and the name stand in on hosts that were never given a machine id.
     let ids = ["etc/machine-id", "var/lib/dbus/machine-id", "sys/class/dmi/id/product_uuid"];
     let os = ["etc/os-release", "usr/lib/os-release"].into_iter().find_map(read).unwrap_or_default();

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aya::programs::{FEntry, FExit, KProbe, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
+use flate2::read::GzDecoder;
 use rustix::io::Errno;
 use sensor_common::offsets::Offsets;
 use zerocopy::IntoBytes as _;
@@ -20,7 +22,13 @@ use crate::event::Action;
 use crate::memory;
 
 /// The programs, as sensor-ebpf builds them.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
+pub(super) fn object() -> Vec<u8> {
+    let compressed = include_bytes!(concat!(env!("OUT_DIR"), "/sensor-ebpf.gz"));
+    let mut object = Vec::new();
+    // What was cut short would be refused by the loader.
+    GzDecoder::new(compressed.as_slice()).read_to_end(&mut object).ok();
+    object
+}
 
 /// A kind of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -98,7 +106,7 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("SCRATCH", scratch_slots(&options.actions));
     diagnostics::set_level(&mut loader);
-    let mut ebpf = loader.load(OBJECT)?;
+    let mut ebpf = loader.load(&object())?;
     let mut ring = Ring::take(&mut ebpf)?;
     let mut attached = BTreeSet::new();
     attach(&mut ebpf, mode, &options.actions, &mut attached)?;

@@ -10,7 +10,7 @@ use rustix::param::page_size;
 use sensor_common::record::PROCESS;
 use zerocopy::IntoBytes as _;
 
-use super::attach::{self, OBJECT};
+use super::attach;
 use super::diagnostics;
 use super::error::describe;
 use super::offsets::{self, KERNEL_BTF, OffsetError};
@@ -73,7 +73,7 @@ impl Processes {
             .map_max_entries("EVENTS", page_size() as u32)
             .map_max_entries("PROCESSES", CAPACITY);
         diagnostics::set_level(&mut loader);
-        let mut ebpf = loader.load(OBJECT)?;
+        let mut ebpf = loader.load(&attach::object())?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = |error| ProcessesError::Program { tracepoint, reason: describe(&error) };
             let program: &mut RawTracePoint = attach::program(&mut ebpf, name);

@@ -159,6 +159,7 @@ fn the_host_is_described_from_its_root_directory() {
     .unwrap();
     fs::write(root.join("etc/passwd"), "ann:x:1000:1000::/:\n").unwrap();
     fs::write(root.join("etc/group"), "staff:x:50:\n").unwrap();
+    fs::write(root.join("etc/hostname"), "node-7\n").unwrap();
 
     let mut host = Procfs::new(root);
     let description = host.describe();
@@ -168,7 +169,8 @@ fn the_host_is_described_from_its_root_directory() {
     assert_eq!(description.os_family.as_deref(), Some("rhel"));
     assert_eq!(description.os_version.as_deref(), Some("9.4"));
     assert_eq!(description.os_full.as_deref(), Some("Rocky Linux 9.4"));
-    assert!(!description.hostname.is_empty() && !description.kernel.is_empty());
+    assert_eq!(description.hostname, "node-7");
+    assert!(!description.kernel.is_empty());
     assert_eq!(host.user(1000).name.as_deref(), Some("ann"));
     assert_eq!(host.user(1).name, None);
     assert_eq!(host.group(50).name.as_deref(), Some("staff"));

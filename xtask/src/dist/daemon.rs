@@ -1,0 +1,60 @@
+//! The daemon that is given to others: static, stripped, small, and the same bytes wherever it is built.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::command::{cargo, output, run};
+
+/// What is built for.
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// More than this is not shipped.
+const MAX_BYTES: u64 = 8_000_000;
+
+/// Builds it from `sources` below `target`.
+pub fn build(sources: &Path, target: &Path) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.current_dir(sources).args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "sensor",
+        "--bin",
+        "ldsentry",
+    ]);
+    command.args(["--target", TARGET]).arg("--target-dir").arg(target);
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(sources)?.join("\u{1f}")).env_remove("RUSTFLAGS");
+    run(&mut command)?;
+    let daemon = target.join(TARGET).join("release/ldsentry");
+    let size = fs::metadata(&daemon).with_context(|| format!("reading {}", daemon.display()))?.len();
+    ensure!(size <= MAX_BYTES, "{} has {size} bytes; no more than {MAX_BYTES} are shipped", daemon.display());
+    Ok(daemon)
+}
+
+fn flags(sources: &Path) -> Result<Vec<String>> {
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    // Relative relocations take 8 bytes where there are 64 of them, not 24 each; functions with the same code are one.
+    flags.extend(["-z,pack-relative-relocs", "--icf=all"].map(|flag| format!("-Clink-arg=-Wl,{flag}")));
+    // A panic ends the daemon, and says where. Nothing walks its stack.
+    flags.push("-Cforce-unwind-tables=no".to_owned());
+    // This machine's paths are nobody's business, and would make other bytes on another one.
+    flags.push(format!("--remap-path-prefix={}=/ldsentry", sources.display()));
+    for sources in registries()? {
+        flags.push(format!("--remap-path-prefix={}=/crates", sources.display()));
+    }
+    Ok(flags)
+}
+
+/// Where cargo keeps the sources of dependencies.
+fn registries() -> Result<Vec<PathBuf>> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let sources = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/src");
+    // They are fetched before anything is built.
+    output(cargo().args(["fetch", "--locked", "--target", TARGET]))?;
+    let entries = fs::read_dir(&sources).with_context(|| format!("reading {}", sources.display()))?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+}
