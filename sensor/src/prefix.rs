@@ -16,6 +16,13 @@ impl Prefix {
         beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(&self.text))
     }
 
+    /// Whether such a path can be that of an entry of a directory.
+    pub fn holds(&self, directory: &[u8]) -> bool {
+        let length = directory.strip_suffix(b"/").unwrap_or(directory).len() + 1;
+        let is_name = |rest: &[u8]| (self.open || !rest.is_empty()) && !rest.contains(&b'/');
+        self.leads_through(directory) && self.text.get(length..).is_none_or(is_name)
+    }
+
     /// Whether a directory is on the way to such a path, or can itself be the beginning of one.
     pub fn leads_through(&self, directory: &[u8]) -> bool {
         let directory = directory.strip_suffix(b"/").unwrap_or(directory);
@@ -49,6 +56,21 @@ mod tests {
         }
         assert!(leads("/etc/ld.so", true, "/etc/ld.so.conf.d"), "the star may stand for a slash");
         assert!(!leads("/etc/ld.so.conf.d/", true, "/etc/ld.so.conf"));
+    }
+
+    #[test]
+    fn directories_that_hold_what_is_asked_for_are_told_from_the_way_there() {
+        let holds = |text: &str, open, directory: &str| {
+            Prefix { text: text.into(), open }.holds(directory.as_bytes())
+        };
+        assert!(holds("/etc/ld.so.preload", false, "/ETC") && holds("/x", false, "/"));
+        assert!(!holds("/etc/ld.so.preload", false, "/") && !holds("/etc/ld.so.preload", false, "/usr"));
+        for directory in ["/etc/ld.so.conf.d", "/etc/ld.so.conf.d/a/b"] {
+            assert!(holds("/etc/ld.so.conf.d/", true, directory), "{directory}");
+        }
+        assert!(!holds("/etc/ld.so.conf.d/", true, "/etc"));
+        assert!(holds("/etc/ld.so", true, "/etc") && holds("/etc/ld.so", true, "/etc/ld.so.conf.d"));
+        assert!(!holds("/etc/ld.so", true, "/etc/x") && !holds("/etc/ld.so", true, "/"));
     }
 
     #[test]

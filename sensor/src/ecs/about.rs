@@ -15,8 +15,8 @@ impl Field {
             Self::Message => ("always", "`ldsentry file event`"),
             Self::EventKind => ("always", "`event`; in an alert `signal`"),
             Self::EventCategory => ("always", "`file`"),
-            Self::EventType => ("always", "`creation`, or `change` for a rename"),
-            Self::EventAction => ("always", "`creation` or `rename`"),
+            Self::EventType => ("always", "`creation`, `deletion`, or `change` for a rename or modification"),
+            Self::EventAction => ("always", "`creation`, `rename`, `modification` or `deletion`"),
             Self::EventOutcome => ("always", "`success`, `failure`, or `unknown`, which rules take for done"),
             Self::EventId => {
                 ("always", "the same however often it is delivered; unique for a boot of a host")

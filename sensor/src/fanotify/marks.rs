@@ -24,10 +24,19 @@ const MAX_DIRECTORIES: usize = 1 << 14;
 /// File system and handle.
 pub(super) type Handle = Box<[u8]>;
 
+/// What is asked for in a directory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Masks {
+    /// On the way to files that rules ask for.
+    pub(super) way: u64,
+    /// Where such files can be.
+    pub(super) files: u64,
+}
+
 /// The marked directories.
 #[derive(Debug)]
 pub(super) struct Marks {
-    mask: u64,
+    masks: Masks,
     prefixes: Vec<Prefix>,
     directories: HashMap<Handle, Directory>,
     by_path: HashMap<Vec<u8>, Handle>,
@@ -78,9 +87,9 @@ pub(super) struct Appeared {
 }
 
 impl Marks {
-    pub(super) fn new(mask: u64, prefixes: Vec<Prefix>) -> io::Result<Self> {
+    pub(super) fn new(masks: Masks, prefixes: Vec<Prefix>) -> io::Result<Self> {
         Ok(Self {
-            mask,
+            masks,
             prefixes,
             directories: HashMap::new(),
             by_path: HashMap::new(),
@@ -168,6 +177,11 @@ impl Marks {
         }
     }
 
+    /// What was known of an entry when it was last looked at.
+    pub(super) fn known(&self, directory: &[u8], name: &[u8]) -> Option<Facts> {
+        self.directories.get(directory)?.known.get(name).cloned()
+    }
+
     /// Whether a rule can be about a path below a directory.
     pub(super) fn leads_through(&self, directory: &[u8]) -> bool {
         self.prefixes.iter().any(|prefix| prefix.leads_through(directory))
@@ -215,7 +229,9 @@ impl Marks {
         if self.directories.len() >= MAX_DIRECTORIES && !self.directories.contains_key(&handle) {
             return Err(Errno::NOSPC);
         }
-        system::mark(group, directory.as_fd(), self.mask).map_err(errno)?;
+        let holds = self.prefixes.iter().any(|prefix| prefix.holds(path));
+        let mask = if holds { self.masks.files } else { self.masks.way };
+        system::mark(group, directory.as_fd(), mask).map_err(errno)?;
         if self.by_path.get(path) != Some(&handle) {
             self.forget(path);
             self.by_path.insert(path.to_vec(), handle.clone());

@@ -11,8 +11,9 @@ mod mounts;
 mod process;
 mod self_test;
 mod system;
+mod writers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -23,10 +24,11 @@ use rustix::time::{ClockId, clock_gettime};
 pub use self::error::FanotifyError;
 use self::event::{Entry, Notification, Notifications};
 use self::file::{file, views};
-use self::marks::{Appeared, Facts, FileSystem, Marks, join};
+use self::marks::{Appeared, Facts, FileSystem, Marks, Masks, join};
 pub use self::process::Recall;
 use self::process::{Pidfd, Who};
 use self::system::Abilities;
+use self::writers::Writers;
 use crate::event::{Action, Event, EventId, File, Origin, Outcome, SELF_TEST};
 use crate::host::Host;
 use crate::prefix::Prefix;
@@ -55,6 +57,9 @@ pub struct Fanotify {
     group: OwnedFd,
     abilities: Abilities,
     marks: Marks,
+    /// What rules ask for.
+    actions: BTreeSet<Action>,
+    writers: Writers,
     recall: Option<Recall>,
     buffer: Vec<u8>,
     /// Files that were found by looking and whose notifications may still come.
@@ -68,19 +73,25 @@ pub struct Fanotify {
 }
 
 impl Fanotify {
-    /// Marks the directories that lead to `prefixes`, after having seen that fanotify works. Who is gone when a
-    /// notification is read, `recall` may still know.
-    pub fn open(prefixes: Vec<Prefix>, recall: Option<Recall>) -> Result<Self, FanotifyError> {
+    /// Marks the directories that lead to `prefixes`, after having seen that fanotify works, so that it tells of `actions`. Who is
+    /// gone when a notification is read, `recall` may still know.
+    pub fn open(
+        prefixes: Vec<Prefix>,
+        actions: BTreeSet<Action>,
+        recall: Option<Recall>,
+    ) -> Result<Self, FanotifyError> {
         if prefixes.is_empty() {
             return Err(FanotifyError::NothingToWatch);
         }
         self_test::run()?;
         let (group, abilities) = system::new_group().map_err(FanotifyError::Refused)?;
-        let marks = Marks::new(mask(abilities), prefixes).map_err(FanotifyError::Mounts)?;
+        let marks = Marks::new(masks(abilities, &actions), prefixes).map_err(FanotifyError::Mounts)?;
         let mut fanotify = Self {
             group,
             abilities,
             marks,
+            actions,
+            writers: Writers::default(),
             recall,
             buffer: vec![0; BUFFER],
             appeared: BTreeMap::new(),
@@ -227,19 +238,51 @@ impl Fanotify {
         if !paths.iter().any(|path| self.marks.wants(path)) {
             return;
         }
+        let actions = self.actions(notification, entry);
+        if actions.is_empty() {
+            return;
+        }
         let who = self.who(notification.pid, pidfd.as_ref(), host);
+        // Of a file that is gone, what was known of it is left.
+        let known = self.marks.known(entry.directory, entry.name);
         let facts = self.facts(entry, notification.target);
         self.marks.note(entry.directory, entry.name, facts.clone());
         for path in &paths {
             self.appeared.remove(path);
         }
-        let action = if is_rename(notification) { Action::Rename } else { Action::Creation };
         let original_paths = notification.original.map(|entry| self.paths(entry)).unwrap_or_default();
         if let Some(original) = notification.original {
             self.marks.note(original.directory, original.name, None);
         }
-        let file = file(&paths, &original_paths, facts, self.file_system(entry), &who);
-        events.push(self.event(action, Origin::Notification, file, who, host));
+        for action in actions {
+            let facts = if action == Action::Deletion { known.clone() } else { facts.clone() };
+            let file = file(&paths, &original_paths, facts, self.file_system(entry), &who);
+            events.push(self.event(action, Origin::Notification, file, who.clone(), host));
+        }
+    }
+
+    /// What was done to a file, in the order in which it can have been: the kernel tells of several things at once.
+    fn actions(&mut self, notification: &Notification<'_>, entry: Entry<'_>) -> Vec<Action> {
+        let mask = notification.mask;
+        let mut actions = Vec::new();
+        let came = is_rename(notification) || mask & libc::FAN_CREATE != 0;
+        if came {
+            actions.push(if is_rename(notification) { Action::Rename } else { Action::Creation });
+        }
+        // Whoever made a file writes to it next.
+        let writes = mask & WRITES != 0 || mask & libc::FAN_CREATE != 0;
+        if writes && self.actions.contains(&Action::Modification) {
+            let closed = mask & libc::FAN_CLOSE_WRITE != 0;
+            let first = self.writers.is_first(entry.directory, entry.name, notification.pid, closed);
+            if first && !came {
+                actions.push(Action::Modification);
+            }
+        }
+        if mask & libc::FAN_DELETE != 0 {
+            self.writers.forget(entry.directory, entry.name);
+            actions.push(Action::Deletion);
+        }
+        actions
     }
 
     /// A directory came, or moved.
@@ -254,6 +297,10 @@ impl Fanotify {
         let paths = notification.entry.map(|entry| self.paths(entry)).unwrap_or_default();
         for path in &original_paths {
             self.marks.moved_away(path, notification.target);
+        }
+        if notification.mask & (libc::FAN_CREATE | RENAMES) == 0 {
+            // It went, or its attributes are another's matter.
+            return;
         }
         let wanted = paths.iter().any(|path| self.marks.wants(path));
         if !wanted && !paths.iter().any(|path| self.marks.leads_through(path)) {
@@ -356,14 +403,26 @@ impl Fanotify {
     }
 }
 
-/// What is asked for in every marked directory.
-fn mask(abilities: Abilities) -> u64 {
+const RENAMES: u64 = libc::FAN_RENAME | libc::FAN_MOVED_TO;
+/// A write or a truncation, and the end of what was opened for writing, which a mapping leaves as its only trace.
+const WRITES: u64 = libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE;
+
+/// What is asked for in marked directories.
+fn masks(abilities: Abilities, actions: &BTreeSet<Action>) -> Masks {
     let renames = if abilities.renames { libc::FAN_RENAME } else { libc::FAN_MOVED_TO };
-    libc::FAN_CREATE | renames | libc::FAN_DELETE_SELF | libc::FAN_ONDIR
+    let way = libc::FAN_CREATE | renames | libc::FAN_DELETE_SELF | libc::FAN_ONDIR;
+    let mut files = way;
+    if actions.contains(&Action::Modification) {
+        files |= WRITES | libc::FAN_EVENT_ON_CHILD;
+    }
+    if actions.contains(&Action::Deletion) {
+        files |= libc::FAN_DELETE;
+    }
+    Masks { way, files }
 }
 
 fn is_rename(notification: &Notification<'_>) -> bool {
-    notification.mask & (libc::FAN_RENAME | libc::FAN_MOVED_TO) != 0
+    notification.mask & RENAMES != 0
 }
 
 fn boot_ns() -> u64 {

@@ -1,5 +1,6 @@
 //! What delivers the events: the hooks, or fanotify where the kernel takes none.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use tokio::io::Interest;
@@ -10,6 +11,7 @@ use crate::check::Tried;
 use crate::config::{Attach, SensorOptions, Source};
 use crate::decode::decode_process;
 use crate::detect::Engine;
+use crate::event::Action;
 use crate::fanotify::{Fanotify, FanotifyError, Recall};
 use crate::kernel::{self, Diagnostics, Kernel, KernelError, Processes, Ring};
 use crate::metrics::{Counter, Metrics};
@@ -41,7 +43,7 @@ pub(super) fn open(
 ) -> Result<(Watcher, Input), PipelineError> {
     match options.source {
         Source::Ebpf => Ok(open_hooks(options, engine)?),
-        Source::Fanotify => Ok(open_fanotify(options, prefixes(engine))?),
+        Source::Fanotify => Ok(open_fanotify(options, (prefixes(engine), actions(engine)))?),
         Source::Auto => match open_hooks(options, engine) {
             // Whoever names a way to attach, or a file, wants to know that it does not work.
             Err(error) if options.attach == Attach::Auto && !is_about_given_file(&error) => {
@@ -62,7 +64,7 @@ fn fall_back(
     engine: &Engine,
     metrics: &Metrics,
 ) -> Result<(Watcher, Input), PipelineError> {
-    match open_fanotify(options, prefixes(engine)) {
+    match open_fanotify(options, (prefixes(engine), actions(engine))) {
         Ok(opened) => {
             metrics.increment(Counter::SourceFallback);
             tracing::warn!(
@@ -88,8 +90,13 @@ fn open_hooks(options: &SensorOptions, engine: &Engine) -> Result<(Watcher, Inpu
 pub fn try_sources(options: &SensorOptions, engine: &Engine) -> Tried {
     Tried {
         hooks: kernel::attempt(&kernel_options(options, &engine.filters())),
-        fanotify: Fanotify::open(prefixes(engine), None).map(drop),
+        fanotify: Fanotify::open(prefixes(engine), actions(engine), None).map(drop),
     }
+}
+
+/// What rules ask for.
+fn actions(engine: &Engine) -> BTreeSet<Action> {
+    engine.filters().actions().collect()
 }
 
 /// Where the files are that rules ask for. Says which rules do not say it.
@@ -109,8 +116,11 @@ fn all_prefixes(engine: &Engine) -> Vec<Prefix> {
     (0..engine.rules().len()).filter_map(|rule| engine.rule_prefixes(rule)).flatten().collect()
 }
 
-fn open_fanotify(options: &SensorOptions, prefixes: Vec<Prefix>) -> Result<(Watcher, Input), FanotifyError> {
-    let fanotify = Fanotify::open(prefixes, recall(options))?;
+fn open_fanotify(
+    options: &SensorOptions,
+    (prefixes, actions): (Vec<Prefix>, BTreeSet<Action>),
+) -> Result<(Watcher, Input), FanotifyError> {
+    let fanotify = Fanotify::open(prefixes, actions, recall(options))?;
     let register = |descriptor: OwnedFd, interest| {
         // SAFETY: the descriptor is owned, so it is open as long as it is registered.
         unsafe { AsyncFd::register_with_interest(descriptor, interest) }
@@ -163,8 +173,9 @@ impl Watcher {
                 Ok(None)
             }
             Self::Fanotify(_) => {
-                let wanted = prefixes(new);
-                Ok((wanted != all_prefixes(old)).then(|| open_fanotify(options, wanted)).transpose()?)
+                let wanted = (prefixes(new), actions(new));
+                let differs = wanted != (all_prefixes(old), actions(old));
+                Ok(differs.then(|| open_fanotify(options, wanted)).transpose()?)
             }
         }
     }

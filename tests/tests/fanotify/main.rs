@@ -1,6 +1,7 @@
 //! The daemon with fanotify on this machine's own kernel: the rows of evasions that apply, each by an attack of its own.
 
 mod attacks;
+mod changes;
 mod directories;
 mod reload;
 mod sensor;
