@@ -43,10 +43,10 @@ pub fn mount_point_passes(mount: Mount, dentry: Dentry) -> bool {
             || above_passes(filter.generation, filter::ANY, mount.0 as u64, dentry.0 as u64) != 0)
 }
 
-/// Whether a directory that gets this name can bring files that are looked for.
+/// Whether a directory that gets this name, or a symbolic link to one, can bring files that are looked for.
 #[inline(always)]
-pub fn renamed_directory_passes<R: Read>(directory: Dentry) -> bool {
-    InForce::of(filter::RENAME)
+pub fn directory_name_passes<R: Read>(action: u32, directory: Dentry) -> bool {
+    InForce::of(action)
         .is_none_or(|filter| filter::renamed_directory_passes(&filter, &Above::<R>(directory, PhantomData)))
 }
 

@@ -66,9 +66,22 @@ fn passes<R: Read>(entry: Dentry) -> bool {
     filter::passes::<R>(CREATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
 }
 
+/// Whether a symbolic link of this name can lead to files that get a path to look at.
+#[inline(always)]
+fn brings_files<R: Read>(link: Dentry) -> bool {
+    filter::directory_name_passes::<R>(CREATION, link)
+}
+
+#[inline(always)]
+fn is_symbolic_link(mode: u16) -> bool {
+    u32::from(mode) & 0o170_000 == S_IFLNK
+}
+
 #[inline(always)]
 fn link<R: Read>(old: Dentry, new: Dentry, mark: u64) -> u32 {
-    if passes::<R>(new) && report_link(old.0, new.0, mark) {
+    if (passes::<R>(new) || (brings_files::<R>(new) && is_symbolic_link(old.inode::<R>().mode::<R>())))
+        && report_link(old.0, new.0, mark)
+    {
         event::finish(LINK_SLOT);
     }
     0
@@ -76,7 +89,7 @@ fn link<R: Read>(old: Dentry, new: Dentry, mark: u64) -> u32 {
 
 #[inline(always)]
 fn symlink<R: Read>(entry: Dentry, target: *const u8, mark: u64) -> u32 {
-    if passes::<R>(entry) && report_symlink(entry.0, target, mark) {
+    if (passes::<R>(entry) || brings_files::<R>(entry)) && report_symlink(entry.0, target, mark) {
         event::finish(SYMLINK_SLOT);
     }
     0

@@ -65,15 +65,23 @@ fn passes<R: Read>(entry: Dentry) -> bool {
     filter::passes::<R>(RENAME, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
 }
 
-/// Whether files get a path to look at because a directory gets the name of `new`.
+/// Whether files get a path to look at because a directory, or a link to one, gets the name of `new`.
 #[inline(always)]
 fn brings_files<R: Read>(old: Dentry, new: Dentry) -> bool {
-    filter::renamed_directory_passes::<R>(new) && is_directory(old.inode::<R>().mode::<R>())
+    filter::directory_name_passes::<R>(RENAME, new) && {
+        let mode = old.inode::<R>().mode::<R>();
+        is_directory(mode) || is_symbolic_link(mode)
+    }
 }
 
 #[inline(always)]
 fn is_directory(mode: u16) -> bool {
     mode & 0o170_000 == 0o040_000
+}
+
+#[inline(always)]
+fn is_symbolic_link(mode: u16) -> bool {
+    mode & 0o170_000 == 0o120_000
 }
 
 #[inline(never)]

@@ -1,17 +1,22 @@
-//! Files that get other paths because a directory above them is renamed: an event for each, found by looking into the
-//! directory.
+//! Files that get other paths because a directory above them is renamed, or because a symbolic link to one is made: an event for
+//! each, found by looking into the directory.
 //!
 //! That can take as long as who made the file system likes, so it is done beside the event path, by a thread of its own.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
 use crate::enrich::text_path;
 use crate::event::{self, Action, Event, Origin, Outcome, View};
+use crate::prefix::Prefix;
 
 /// Files below one directory that get an event.
 const MAX_FILES: usize = 1000;
@@ -19,13 +24,13 @@ const MAX_FILES: usize = 1000;
 const MAX_DIRECTORIES: usize = 1000;
 const FORMAT: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
+const SYMBOLIC_LINK: u32 = 0o120_000;
 
 /// A directory to look into.
 #[derive(Debug)]
 pub struct Search {
     event: Event,
-    /// Where it could be reached.
-    places: Vec<PathBuf>,
+    places: Vec<Place>,
 }
 
 /// What was found.
@@ -38,14 +43,20 @@ pub struct Found {
 }
 
 impl Search {
-    /// What there is to look into after an event. `proc` is the process file system.
-    pub fn after(event: &Event, proc: &Path) -> Option<Self> {
-        // Of the second half of an exchange it is not known what it is.
-        let can_be_directory = event.file.mode.is_none_or(|mode| mode & FORMAT == DIRECTORY);
-        let is_it = event.action == Action::Rename
+    /// What there is to look into after an event. `proc` is the process file system; `prefixes` are the beginnings of the
+    /// paths that rules are about, or nothing if these could be anywhere.
+    pub fn after(event: &Event, proc: &Path, prefixes: Option<&[Prefix]>) -> Option<Self> {
+        let kind = event.file.mode.map(|mode| mode & FORMAT);
+        let can_bring = match event.action {
+            // Of the second half of an exchange it is not known what it is.
+            Action::Rename => kind.is_none_or(|kind| matches!(kind, DIRECTORY | SYMBOLIC_LINK)),
+            Action::Creation => kind == Some(SYMBOLIC_LINK),
+            _ => false,
+        };
+        let is_it = can_bring
             && event.origin == Origin::Hook
             && event.outcome != Outcome::Failure
-            && can_be_directory;
+            && prefixes.is_none_or(|prefixes| concerns(event, prefixes));
         is_it.then(|| Self { event: event.clone(), places: places(event, proc) })
     }
 
@@ -53,33 +64,38 @@ impl Search {
     pub fn run(self) -> Found {
         let shown = &self.event.file.paths[0].text;
         let mut reason = "it has no path here".to_owned();
-        for place in &self.places {
-            match self.look_into(place) {
+        for Place { root, path } in &self.places {
+            let root = match rustix::fs::open(root, PLACE, Mode::empty()) {
+                Ok(root) => root,
+                Err(error) => {
+                    reason = error.to_string();
+                    continue;
+                }
+            };
+            match self.look_into(&root, path) {
                 Ok((files, complete)) => {
                     let events = (2..).zip(&files).map(|(part, file)| self.derive(part, file)).collect();
                     let incomplete = (!complete)
                         .then(|| format!("only {} files below {shown} were looked at", files.len()));
                     return Found { events, incomplete };
                 }
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotADirectory && self.event.file.mode.is_none() =>
-                {
-                    return Found::default();
-                }
+                Err(error) if self.can_be_none() && is_no_directory(&error) => return Found::default(),
                 Err(error) => reason = error.to_string(),
             }
         }
-        let incomplete = format!("the directory {shown} was renamed, and cannot be looked into: {reason}");
+        let incomplete = format!("the directory {shown} has a new path, and cannot be looked into: {reason}");
         Found { events: Vec::new(), incomplete: Some(incomplete) }
     }
 
     /// The files in a directory and the directories in it, and whether they are all.
-    fn look_into(&self, place: &Path) -> io::Result<(Vec<File>, bool)> {
-        let top = fs::read_dir(place)?;
-        if self.event.file.inode.is_some_and(|inode| fs::metadata(place).is_ok_and(|top| top.ino() != inode))
-        {
+    fn look_into(&self, root: &OwnedFd, path: &[u8]) -> io::Result<(Vec<File>, bool)> {
+        // A link leads where it leads the process: its root is not this process's.
+        let directory = rustix::fs::openat2(root, path, PLACE, Mode::empty(), ResolveFlags::IN_ROOT)?;
+        let expected = self.event.file.inode.filter(|_| !self.is_link());
+        if expected.is_some_and(|inode| rustix::fs::fstat(&directory).is_ok_and(|top| top.st_ino != inode)) {
             return Err(io::Error::other("another one is there now"));
         }
+        let top = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
         let mut files = Vec::new();
         let mut directories = vec![(Vec::new(), top)];
         let mut looked_into = 0;
@@ -104,13 +120,22 @@ impl Search {
     fn derive(&self, part: u16, file: &File) -> Event {
         let mut event = self.event.clone();
         event.id.part = part;
-        event.origin = Origin::DirectoryRename;
+        event.origin = if self.is_link() { Origin::DirectoryLink } else { Origin::DirectoryRename };
         for path in event.file.paths.iter_mut().chain(&mut event.file.original_paths) {
             let bytes = path.raw.take().unwrap_or_else(|| path.text.clone().into_bytes());
             *path = text_path(&[&bytes, file.path.as_slice()].concat(), path.view, path.truncated);
         }
-        (event.file.mode, event.file.inode) = (None, Some(file.inode));
+        (event.file.mode, event.file.inode, event.file.target) = (None, Some(file.inode), None);
         event
+    }
+
+    fn is_link(&self) -> bool {
+        self.event.file.mode.is_some_and(|mode| mode & FORMAT == SYMBOLIC_LINK)
+    }
+
+    /// It may be no directory, and then there is nothing to look into.
+    fn can_be_none(&self) -> bool {
+        self.is_link() || self.event.file.mode.is_none()
     }
 }
 
@@ -121,7 +146,37 @@ struct File {
     inode: u64,
 }
 
-fn places(event: &Event, proc: &Path) -> Vec<PathBuf> {
+/// Where it could be reached.
+#[derive(Debug)]
+struct Place {
+    root: PathBuf,
+    path: Vec<u8>,
+}
+
+/// What opens a directory, and waits for nobody.
+const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Not a directory, or a link that leads nowhere.
+fn is_no_directory(error: &io::Error) -> bool {
+    [Errno::NOTDIR, Errno::NOENT, Errno::LOOP]
+        .iter()
+        .any(|no| error.raw_os_error() == Some(no.raw_os_error()))
+}
+
+/// Whether what rules are about can be below.
+fn concerns(event: &Event, prefixes: &[Prefix]) -> bool {
+    event
+        .file
+        .paths
+        .iter()
+        .any(|path| path.truncated || prefixes.iter().any(|prefix| prefix.leads_through(bytes(path))))
+}
+
+fn bytes(path: &event::Path) -> &[u8] {
+    path.raw.as_deref().unwrap_or(path.text.as_bytes())
+}
+
+fn places(event: &Event, proc: &Path) -> Vec<Place> {
     let process = &event.process;
     let host = || {
         fs::metadata(proc.join("1/ns/mnt"))
@@ -129,32 +184,39 @@ fn places(event: &Event, proc: &Path) -> Vec<PathBuf> {
     };
     let paths = event.file.paths.iter().filter(|path| !path.truncated);
     let has_host_view = event.file.paths.iter().any(|path| path.view == View::Host);
+    let root = |pid: u32| proc.join(pid.to_string()).join("root");
     let mut places = Vec::new();
     for path in paths {
         match path.view {
             View::Process => {
-                places.push(below_root(proc, process.pid, path));
+                places.push(Place { root: root(process.pid), path: bytes(path).to_vec() });
                 // The process can be gone. Its root directory is the host's if there is no other view.
                 if !has_host_view && host() {
-                    places.push(below_root(proc, 1, path));
+                    places.push(Place { root: root(1), path: bytes(path).to_vec() });
                 }
             }
-            View::Host => places.push(below_root(proc, 1, path)),
+            View::Host => places.push(seen_by_host(event, path, proc)),
             View::Other => {}
         }
     }
     places
 }
 
-fn below_root(proc: &Path, pid: u32, path: &event::Path) -> PathBuf {
-    let bytes = path.raw.as_deref().unwrap_or(path.text.as_bytes());
-    let mut place = proc.join(pid.to_string()).join("root").into_os_string().into_vec();
-    place.extend_from_slice(bytes);
-    PathBuf::from(OsStr::from_bytes(&place))
+/// A place that does not need the process. Its root is where the host's path goes on as the process's does.
+fn seen_by_host(event: &Event, path: &event::Path, proc: &Path) -> Place {
+    let path = bytes(path);
+    let views = event.file.paths.iter().filter(|path| path.view == View::Process && !path.truncated);
+    let rests = views.map(bytes).filter(|rest| path.ends_with(rest));
+    let rest = rests.max_by_key(|rest| rest.len()).unwrap_or(path);
+    let above = &path[..path.len() - rest.len()];
+    let root = proc.join("1/root").join(OsStr::from_bytes(above.strip_prefix(b"/").unwrap_or(above)));
+    Place { root, path: rest.to_vec() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::testing;
 
@@ -177,7 +239,7 @@ mod tests {
         fs::create_dir(directory.path().join("in")).unwrap();
         fs::write(directory.path().join("a"), "").unwrap();
         fs::write(directory.path().join(OsStr::from_bytes(b"in/\xff")), "").unwrap();
-        let found = Search::after(&renamed(directory.path()), Path::new("/proc")).unwrap().run();
+        let found = Search::after(&renamed(directory.path()), Path::new("/proc"), None).unwrap().run();
         assert_eq!(found.incomplete, None);
         let mut paths: Vec<_> = found
             .events
@@ -195,12 +257,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut event = renamed(directory.path());
         event.file.inode = Some(1);
-        let found = Search::after(&event, Path::new("/proc")).unwrap().run();
+        let found = Search::after(&event, Path::new("/proc"), None).unwrap().run();
         assert!(found.incomplete.unwrap().contains("another one is there now"));
         for number in 0..=MAX_FILES {
             fs::write(directory.path().join(number.to_string()), "").unwrap();
         }
-        let found = Search::after(&renamed(directory.path()), Path::new("/proc")).unwrap().run();
+        let found = Search::after(&renamed(directory.path()), Path::new("/proc"), None).unwrap().run();
         assert_eq!(found.events.len(), MAX_FILES);
         assert!(found.incomplete.unwrap().contains("only 1000 files"));
     }
@@ -210,9 +272,78 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut event = renamed(directory.path());
         event.outcome = Outcome::Failure;
-        assert!(Search::after(&event, Path::new("/proc")).is_none());
+        assert!(Search::after(&event, Path::new("/proc"), None).is_none());
         event.outcome = Outcome::Unknown;
         event.file.mode = Some(0o100_644);
-        assert!(Search::after(&event, Path::new("/proc")).is_none());
+        assert!(Search::after(&event, Path::new("/proc"), None).is_none());
+    }
+
+    #[test]
+    fn a_link_is_followed_to_its_files_and_one_that_leads_nowhere_is_no_loss() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        fs::create_dir(place("made")).unwrap();
+        fs::write(place("made/a"), "").unwrap();
+        symlink("made", place("conf.d")).unwrap();
+        symlink("nowhere", place("dangling")).unwrap();
+        symlink("made/a", place("file")).unwrap();
+        let found = |name: &str| {
+            let mut event = renamed(directory.path());
+            event.action = Action::Creation;
+            event.file.mode = Some(SYMBOLIC_LINK | 0o777);
+            event.file.target = Some("made".to_owned());
+            let path = place(name);
+            event.file.paths = vec![text_path(path.as_os_str().as_bytes(), View::Process, false)];
+            event.file.original_paths = Vec::new();
+            Search::after(&event, Path::new("/proc"), None).unwrap().run()
+        };
+        let through = found("conf.d");
+        assert_eq!((through.events.len(), through.incomplete), (1, None));
+        let file = &through.events[0].file;
+        assert_eq!(file.paths[0].text, place("conf.d/a").to_str().unwrap());
+        assert_eq!((file.target.as_deref(), through.events[0].origin), (None, Origin::DirectoryLink));
+        for none in ["dangling", "file"] {
+            let found = found(none);
+            assert_eq!((found.events.len(), found.incomplete), (0, None), "{none}");
+        }
+    }
+
+    /// The process is gone, and had a root of its own.
+    #[test]
+    fn a_link_leads_where_it_led_the_process() {
+        let root = tempfile::tempdir().unwrap();
+        let place = |name: &str| root.path().join(name);
+        fs::create_dir_all(place("srv/made")).unwrap();
+        fs::create_dir(place("etc")).unwrap();
+        fs::write(place("srv/made/a"), "").unwrap();
+        symlink("/srv/made", place("etc/conf.d")).unwrap();
+        let mut event = renamed(root.path());
+        event.process.pid = u32::MAX;
+        event.action = Action::Creation;
+        event.file.mode = Some(SYMBOLIC_LINK | 0o777);
+        let host = place("etc/conf.d");
+        event.file.paths = vec![
+            text_path(b"/etc/conf.d", View::Process, false),
+            text_path(host.as_os_str().as_bytes(), View::Host, false),
+        ];
+        // A `/proc` in which only the first process is.
+        let proc = tempfile::tempdir().unwrap();
+        fs::create_dir(proc.path().join("1")).unwrap();
+        symlink("/", proc.path().join("1/root")).unwrap();
+        let found = Search::after(&event, proc.path(), None).unwrap().run();
+        assert_eq!((found.events.len(), found.incomplete), (1, None));
+        assert_eq!(found.events[0].file.paths[0].text, "/etc/conf.d/a");
+    }
+
+    #[test]
+    fn what_no_rule_can_be_about_is_not_looked_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let after = |text: &[u8]| {
+            let prefixes = [Prefix { text: text.to_vec(), open: true }];
+            Search::after(&renamed(directory.path()), Path::new("/proc"), Some(&prefixes))
+        };
+        assert!(after(b"/etc/ld.so.conf.d/").is_none());
+        assert!(after(&[directory.path().as_os_str().as_bytes(), b"/x"].concat()).is_some());
+        assert!(after(b"/").is_some());
     }
 }

@@ -83,6 +83,8 @@ pub enum Origin {
     Notification,
     /// A directory above it was renamed.
     DirectoryRename,
+    /// A symbolic link above it was made, or renamed.
+    DirectoryLink,
     /// The file was found by looking: its own notification was lost, or its directory was not yet watched.
     Rescan,
 }

@@ -36,6 +36,7 @@ use crate::memory::{self, Memory};
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
+use crate::prefix::Prefix;
 use crate::rule::Rule;
 use crate::self_test::{RULE_ID as SELF_TEST_RULE_ID, SelfTest};
 use crate::sink::{self, Outputs};
@@ -94,6 +95,7 @@ pub async fn run(
     let inventory = inventory::begin(settings.sensor.inventory, &loaded.engine);
     let mut pipeline = Pipeline {
         watcher,
+        prefixes: loaded.engine.prefixes(),
         engine: loaded.engine,
         outcomes: Outcomes::new(settings.sensor.outcome_timeout.get()),
         host: Procfs::of_host(),
@@ -108,7 +110,6 @@ pub async fn run(
         mounts_due: Some(Duration::ZERO),
         searches: JoinSet::new(),
         inventory,
-        inventory_wanted: settings.sensor.inventory,
         health,
         self_test: None,
         settings,
@@ -141,10 +142,11 @@ struct Pipeline<'l> {
     memory: Memory,
     /// When to look which file systems are mounted below directories that rules look for.
     mounts_due: Option<Duration>,
+    /// Where the files are that rules are about; nothing if they could be anywhere.
+    prefixes: Option<Vec<Prefix>>,
     searches: JoinSet<Found>,
     /// What looks for the files that were there.
     inventory: JoinSet<Inventory>,
-    inventory_wanted: config::Inventory,
     health: Health,
     self_test: Option<SelfTest>,
     settings: Settings,

@@ -34,6 +34,7 @@ pub(super) fn render(alert: &Alert, color: bool) -> String {
     }
     match get("ldsentry.origin").as_str() {
         "directory_rename" => what.push_str(", with its directory"),
+        "directory_link" => what.push_str(", by a link to its directory"),
         "rescan" => what.push_str(", found by looking"),
         _ => {}
     }

@@ -213,6 +213,12 @@ impl Engine {
         prefixes::derive(self.rule(rule).query.condition())
     }
 
+    /// Where the files are that any rule is about; `None`: they could be anywhere.
+    pub fn prefixes(&self) -> Option<Vec<Prefix>> {
+        let prefixes: Option<Vec<_>> = (0..self.rules.len()).map(|rule| self.rule_prefixes(rule)).collect();
+        prefixes.map(|prefixes| prefixes.into_iter().flatten().collect())
+    }
+
     /// The fields that rules and exceptions read.
     pub fn fields(&self) -> &Fields {
         &self.fields

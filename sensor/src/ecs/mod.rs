@@ -126,6 +126,7 @@ impl<'e> Document<'e> {
                 Origin::Hook => "hook",
                 Origin::Notification => "notification",
                 Origin::DirectoryRename => "directory_rename",
+                Origin::DirectoryLink => "directory_link",
                 Origin::Rescan => "rescan",
             }),
             _ => self.file(field).unwrap_or_else(|| self.process(field)),

@@ -92,7 +92,7 @@ fn where_fanotify_told_of_it_an_unknown_executable_is_a_text() {
         container: None,
         ..event.process
     };
-    for origin in [Origin::Notification, Origin::DirectoryRename, Origin::Rescan] {
+    for origin in [Origin::Notification, Origin::DirectoryRename, Origin::DirectoryLink, Origin::Rescan] {
         event.origin = origin;
         let document = json(&event);
         assert_eq!(document["process"]["executable"], UNKNOWN);

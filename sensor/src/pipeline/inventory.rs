@@ -50,7 +50,7 @@ impl Pipeline<'_> {
             let state: Arc<dyn Record> = Arc::new(State::new(document.clone()));
             self.outputs.send(&state);
             let is_preload = file.path.eq_ignore_ascii_case(PRELOAD.as_bytes());
-            if self.inventory_wanted == config::Inventory::Alert
+            if self.settings.sensor.inventory == config::Inventory::Alert
                 && is_preload
                 && let Some(rule) = inventory::rule()
             {

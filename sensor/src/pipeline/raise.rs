@@ -36,7 +36,7 @@ impl Pipeline<'_> {
 
     /// A directory brings the files in it.
     fn look_below(&mut self, event: &Event) {
-        let Some(search) = Search::after(event, Path::new("/proc")) else { return };
+        let Some(search) = Search::after(event, Path::new("/proc"), self.prefixes.as_deref()) else { return };
         if self.searches.len() < MAX_SEARCHES {
             self.searches.spawn_blocking(|| search.run());
         } else {

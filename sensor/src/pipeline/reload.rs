@@ -79,6 +79,7 @@ impl Pipeline<'_> {
         self.outcomes.set_timeout(settings.sensor.outcome_timeout.get());
         self.for_people = sink::is_for_people(settings.output.stdout.format);
         self.engine = loaded.engine;
+        self.prefixes = self.engine.prefixes();
         self.handles.clear();
         self.settings = settings;
         self.begin_self_test(loaded.self_test);

@@ -3,7 +3,7 @@
 use integration_tests::Scenario;
 use serde_json::{Value, json};
 
-use crate::expected::{renamed, with};
+use crate::expected::{created, renamed, with};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     // In a root of its own, so that the guest keeps its /etc. What the shell does from outside has another path.
@@ -47,8 +47,49 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
              rm -r ../etc; mv ../saved ../etc",
         )
         .alert(brought("/made/ld.so.preload", "/etc/ld.so.preload")),
+        // The link leads where it leads whoever made it: below that root.
+        scenario(
+            "linked",
+            "mkdir -p ../srv/made; touch ../srv/made/directory5.conf; mv ld.so.conf.d saved; \
+             within ext4 /bin/attack symlink /srv/made /etc/ld.so.conf.d; \
+             wait_for_alert directory5.conf; rm -r ld.so.conf.d ../srv; mv saved ld.so.conf.d",
+        )
+        .alert(linked("/etc/ld.so.conf.d/directory5.conf")),
+        scenario(
+            "etc_linked",
+            "mkdir ../made; touch ../made/ld.so.preload ../made/other; mv ../etc ../saved; \
+             within ext4 /bin/attack symlink made /etc; wait_for_alert /etc/ld.so.preload.*directory_link; \
+             rm ../etc; mv ../saved ../etc; rm -r ../made",
+        )
+        .alert(linked("/etc/ld.so.preload")),
+        scenario(
+            "link_renamed",
+            "mkdir -p ../srv/made; touch ../srv/made/directory6.conf; ln -s ../srv/made link; mv ld.so.conf.d saved; \
+             within ext4 /bin/attack rename /etc/link /etc/ld.so.conf.d; \
+             wait_for_alert directory6.conf; rm -r ld.so.conf.d ../srv; mv saved ld.so.conf.d",
+        )
+        .alert(with(
+            brought("/etc/link/directory6.conf", "/etc/ld.so.conf.d/directory6.conf"),
+            json!({"ldsentry.origin": "directory_link"}),
+        )),
+        scenario(
+            "linked_to_nothing",
+            "mv ld.so.conf.d saved; within ext4 /bin/attack symlink /nowhere /etc/ld.so.conf.d; \
+             rm ld.so.conf.d; mv saved ld.so.conf.d",
+        ),
         scenario("unwatched", "mkdir -p a/b; touch a/b/x; mv a c; mv c/b d; rm -r c d"),
     ]
+}
+
+fn linked(path: &str) -> Value {
+    with(
+        created(path),
+        json!({
+            "process.executable": "/bin/attack",
+            "ldsentry.origin": "directory_link",
+            "file.target_path": null,
+        }),
+    )
 }
 
 fn brought(from: &str, to: &str) -> Value {
