@@ -84,6 +84,7 @@ container() {
     file_system ext4
     bundle=/mnt/ext4/containers/$1
     container=$(printf '%s' "$1" | sha256sum | cut -d ' ' -f 1)
+    fact container "$container"
     mkdir -p "$bundle/upper/usr/local/bin" "$bundle/work" "$bundle/rootfs"
     cp /lab/bin/attack "$bundle/upper/usr/local/bin/attack"
     mount -t overlay -o "lowerdir=/,upperdir=$bundle/upper,workdir=$bundle/work" overlay "$bundle/rootfs"

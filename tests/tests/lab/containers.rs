@@ -24,7 +24,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario("from_the_host", &format!("{WAITING}attack create /proc/$inside/root/etc/ld.so.preload\n"))
             .alert(with(
                 created(PRELOAD),
-                json!({"ldsentry.file.file_system": "overlay", "ldsentry.file.view": "other"}),
+                json!({"ldsentry.file.file_system": "overlay", "ldsentry.file.view": "other", "container.id": null}),
             )),
         // Into the layer itself: no path that the rule names.
         scenario(
@@ -40,6 +40,7 @@ fn inside(program: &str, alert: Value) -> Value {
         "process.executable": format!("/usr/local/bin/{program}"),
         "process.pid": null,
         "ldsentry.process.mount_namespace": "$mount_namespace",
+        "container.id": "$container",
         "ldsentry.file.file_system": "overlay",
         "ldsentry.file.view": "process",
         "user.id": "0",

@@ -1,5 +1,7 @@
 //! One entry, many paths: rows 13 and 18, and mounts and roots of its own.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context as _, ensure};
 use integration_tests::{Scenario, lookup};
 use serde_json::{Value, json};
@@ -166,8 +168,65 @@ fn hostile_names() -> Vec<Scenario> {
             created(PRELOAD),
             json!({"process.executable": "/var/lab/hostile/executable/e\n\"\u{fffd}"}),
         )),
+        Scenario::new(
+            "hostile/thread_name",
+            r#"perl -e '$0 = "t\n\xff\"{}"; print "pid=$$\n"; open(F, ">", "/etc/ld.so.preload")'"#,
+        )
+        .alert(json!({"process.pid": "$pid", "process.thread.name": "t\n\u{fffd}\"{}"})),
+        Scenario::new(
+            "hostile/environment",
+            r#"env "$(printf 'A\n\377="}\n{')=" attack create /etc/ld.so.preload"#,
+        )
+        .alert(created(PRELOAD)),
+        Scenario::new(
+            "hostile/many_arguments",
+            "sh -c 'echo pid=$$; : >/etc/ld.so.preload' $(seq 100000 120000)",
+        )
+        .alert(json!({"process.pid": "$pid", "ldsentry.process.args_truncated": true}))
+        .check(|outcome| {
+            let arguments = outcome.alerts.first().and_then(|alert| lookup(alert, "process.args"));
+            let arguments = arguments.and_then(Value::as_array).context("no arguments")?;
+            ensure!(arguments.len() > 100 && arguments[4] == "100001", "{} arguments", arguments.len());
+            Ok(())
+        }),
+        Scenario::new("hostile/random_names", RANDOM_NAMES).any_alerts().check(|outcome| {
+            let expected: Vec<&str> =
+                outcome.stdout.lines().filter_map(|line| line.strip_prefix("path=")).collect();
+            let found: Vec<String> =
+                outcome.alerts.iter().map(|alert| bytes_of(alert, "file.path", "file")).collect();
+            ensure!(found == expected, "{found:#?} are not {expected:#?}");
+            let originals = outcome.alerts.iter().skip(1).step_by(2);
+            let originals = originals.map(|alert| bytes_of(alert, "file.Ext.original.path", "file.original"));
+            ensure!(originals.eq(expected.iter().step_by(2).copied()), "the old paths are others");
+            Ok(())
+        }),
     ]
 }
+
+/// The bytes of a path as hexadecimal digits.
+fn bytes_of(alert: &Value, field: &str, raw: &str) -> String {
+    let text = |field: &str| lookup(alert, field).and_then(Value::as_str).map(str::to_owned);
+    text(&format!("ldsentry.{raw}.raw_path")).unwrap_or_else(|| {
+        text(field).unwrap_or_default().bytes().fold(String::new(), |mut digits, byte| {
+            write!(digits, "{byte:02x}").ok();
+            digits
+        })
+    })
+}
+
+/// All bytes that a name can have, and all lengths; each file is made, and renamed to another such name.
+const RANDOM_NAMES: &str = r#"perl -e '
+srand(20261126);
+sub name {
+    my $name = join("", map { my $byte = 1 + int(rand(254)); chr($byte < 47 ? $byte : $byte + 1) } 1 .. 3 + int(rand(253)));
+    "/etc/ld.so.conf.d/$name"
+}
+for (1 .. 40) {
+    my ($one, $other) = (name(), name());
+    open(my $file, ">", $one) or die $!;
+    rename($one, $other) or die $!;
+    print "path=", unpack("H*", $_), "\n" for $one, $other;
+}'"#;
 
 /// A path that cannot be walked to its end is told from one that can.
 fn long_paths() -> Vec<Scenario> {
