@@ -9,6 +9,7 @@ mod callers;
 mod cgroups;
 mod check;
 mod containers;
+mod coverage;
 mod directories;
 mod expected;
 mod fuse;
@@ -22,6 +23,7 @@ mod processes;
 mod refused;
 mod reload;
 mod roots;
+mod rows;
 mod rules;
 mod sources;
 mod trust;
@@ -32,6 +34,8 @@ use std::sync::Arc;
 use integration_tests::{Boot, Scenario};
 use libtest_mimic::{Arguments, Failed, Trial};
 use xtask::lab::{Attach, Series};
+
+use crate::coverage::Coverage;
 
 fn scenarios() -> Vec<Scenario> {
     [
@@ -78,15 +82,22 @@ fn main() -> ExitCode {
             }
         }
     }
+    let names: Vec<String> = scenarios.iter().map(|scenario| scenario.name().to_owned()).collect();
+    let boot_names: Vec<String> = boots.iter().map(Boot::name).collect();
+    let coverage = Arc::new(Coverage::default());
     let boots: Vec<Arc<Boot>> = boots.into_iter().map(Arc::new).collect();
 
     // Scenario by scenario and not boot by boot: so the test threads boot different kernels.
     let mut trials = Vec::new();
     for scenario in &scenarios {
         for boot in &boots {
-            let (boot, scenario) = (Arc::clone(boot), Arc::clone(scenario));
+            let (boot, scenario, coverage) = (Arc::clone(boot), Arc::clone(scenario), Arc::clone(&coverage));
             let name = format!("{}/{}", boot.name(), scenario.name());
-            trials.push(Trial::test(name, move || boot.verify(&scenario).map_err(|error| failed(&error))));
+            trials.push(Trial::test(name, move || {
+                let result = boot.verify(&scenario);
+                coverage.note(scenario.name(), &boot.name(), result.is_ok());
+                result.map_err(|error| failed(&error))
+            }));
         }
     }
     for boot in boots {
@@ -94,7 +105,16 @@ fn main() -> ExitCode {
             boot.verify_daemon().map_err(|error| failed(&error))
         }));
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let (all, every_boot) = (names.clone(), boot_names.clone());
+    trials.push(Trial::test("coverage", move || {
+        coverage::check(&all, &every_boot).map_err(|error| failed(&error))
+    }));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Err(error) = coverage.write(&names, &boot_names) {
+        xtask::command::complain(&format!("{error:#}"));
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
 }
 
 fn failed(error: &anyhow::Error) -> Failed {

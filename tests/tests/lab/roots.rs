@@ -115,7 +115,7 @@ fn case_insensitive() -> Vec<Scenario> {
 /// From the host, behind an overlay's back: a rule can be about that path. What the overlay does there itself is not told
 /// again.
 fn into_upper_layer() -> Scenario {
-    let rules = rule("preload", r#"file.path : "*/etc/ld.so.preload""#);
+    let rules = rule("preload", r#"event.action == "creation" and file.path : "*/etc/ld.so.preload""#);
     let script = format!(
         "{DAEMON}\n{rules}\nfile_system overlay\ndaemon_begins a\n\
          within overlay /bin/attack create /etc/ld.so.preload\nrm /mnt/overlay/etc/ld.so.preload\n\
