@@ -7,6 +7,7 @@ pub mod command;
 pub mod demo;
 pub mod dist;
 pub mod fuzz;
+pub mod kubernetes;
 pub mod lab;
 pub mod manual;
 pub mod servers;

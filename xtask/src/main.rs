@@ -48,7 +48,7 @@ enum Task {
         /// Only targets whose names contain this
         filter: Option<String>,
     },
-    /// Build the static daemon that is given to others, into target/dist
+    /// Build what is given to others, into target/dist: a static daemon, a .deb, an OCI image, checksums
     Dist,
     /// Check what the compiler does not, and list long files
     Tidy,

@@ -9,8 +9,8 @@ use crate::servers::Servers;
 
 mod ebpf;
 
-/// What the lab calls, and Debian's package for it.
-const LAB_TOOLS: [(&str, &str); 8] = [
+/// What the lab and the tests call, and Debian's package for it.
+const TOOLS: [(&str, &str); 12] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("mmdebstrap", "mmdebstrap"),
     ("cpio", "cpio"),
@@ -19,12 +19,16 @@ const LAB_TOOLS: [(&str, &str); 8] = [
     ("xz", "xz-utils"),
     ("strip", "binutils"),
     ("cc", "gcc"),
+    ("lintian", "lintian"),
+    ("systemd-analyze", "systemd"),
+    ("python3", "python3"),
+    ("pip3", "python3-pip"),
 ];
 
 /// Finds what is needed, and installs what is missing.
 pub fn run() -> Result<()> {
     let ebpf = ebpf::missing()?;
-    let mut packages: Vec<&str> = LAB_TOOLS
+    let mut packages: Vec<&str> = TOOLS
         .iter()
         .filter(|(program, _)| find_program(program).is_none())
         .map(|(_, package)| *package)
