@@ -1,21 +1,10 @@
-//! The .deb, and the unit in it.
+//! The unit that is in the .deb.
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::command::{output, program, target_directory, workspace};
-use xtask::dist;
-use xtask::dist::packages::{Profile, deb};
+use xtask::command::{output, program, workspace};
 
 /// `systemd-analyze security` may say this at most.
 const EXPOSURE: f32 = 2.5;
-
-#[test]
-fn lintian_finds_no_error() -> Result<()> {
-    let directory = tempfile::tempdir_in(target_directory())?;
-    // The lab's daemon, without the optimisation that takes minutes.
-    xtask::lab::build(&[("sensor", "ldsentry")])?;
-    let package = deb(Profile::Debug, dist::version(), directory.path())?;
-    output(program("lintian").args(["--fail-on", "error", "--allow-root"]).arg(package)).map(drop)
-}
 
 #[test]
 fn the_unit_exposes_little() -> Result<()> {
