@@ -128,8 +128,9 @@ pub fn passes<D: Directory>(filter: &impl Filter, name: &impl Name, parent: D) -
     filter.lengths().everything != 0 || entry_passes(filter, name) || directories_pass(filter, parent)
 }
 
+/// Whether an entry's own name has to be looked at.
 #[inline(always)]
-fn entry_passes(filter: &impl Filter, name: &impl Name) -> bool {
+pub fn entry_passes(filter: &impl Filter, name: &impl Name) -> bool {
     let (lengths, length) = (filter.lengths(), name.length());
     if lengths.entry & length_bit(length) != 0 && knows(filter, name, ENTRY) {
         return true;

@@ -68,6 +68,8 @@ offsets! {
     mount_parent: "mount" "mnt_parent",
     mount_mountpoint: "mount" "mnt_mountpoint",
     mount_namespace: "mount" "mnt_ns",
+    mount_group: "mount" "mnt_group_id",
+    mount_master: "mount" "mnt_master",
     mount_instance: "mount" "mnt_instance" optional,
     mount_next: "mount" "mnt_next_for_sb" optional,
     vfsmount_root: "vfsmount" "mnt_root",

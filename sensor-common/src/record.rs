@@ -31,6 +31,15 @@ pub const KIND_MODIFY: u8 = 10;
 /// A file is about to be unlinked: an [`Event`].
 pub const KIND_UNLINK: u8 = 11;
 
+/// Something is about to be mounted by `mount`: an [`Event`] of the place, as those that follow.
+pub const KIND_MOUNT: u8 = 12;
+/// A mount is about to be put somewhere by `move_mount`.
+pub const KIND_MOVE_MOUNT: u8 = 13;
+/// What is mounted is about to go.
+pub const KIND_UNMOUNT: u8 = 14;
+/// The root of the mount namespace is about to be replaced.
+pub const KIND_PIVOT_ROOT: u8 = 15;
+
 /// A process runs a program, or a new one goes on with its parent's: an [`Event`] of which only the part about the process
 /// is filled in. It is kept in a map, where the first [`PROCESS`] bytes of it have room.
 pub const KIND_PROCESS: u8 = 8;
@@ -97,7 +106,7 @@ pub struct Event {
     pub start_ns: u64,
     /// Device number of the file system, as the kernel encodes it: major above bit 20.
     pub device: u32,
-    /// Flags of the rename.
+    /// Flags of the rename, of the `open` or of the mount.
     pub operation_flags: u32,
     /// `st_mode`: of what is there already, or asked for by the creation.
     pub mode: u32,
@@ -206,7 +215,7 @@ pub struct Section {
 
 /// Path of the entry (renames: the new one): its components, each ended by NUL, the last component of the path first.
 pub const SECTION_PATH: u8 = 1;
-/// Renames: the old path. Links: the path of what is linked.
+/// Renames: the old path. Links: the path of what is linked. Mounts: the path of what is mounted, if it had one.
 pub const SECTION_ORIGINAL_PATH: u8 = 2;
 /// Path of the process's root directory, present only where it is not the root of its mount namespace.
 pub const SECTION_ROOT: u8 = 3;
@@ -218,8 +227,10 @@ pub const SECTION_ARGUMENTS: u8 = 5;
 pub const SECTION_ANCESTOR: u8 = 6;
 /// Name of the file system's type.
 pub const SECTION_FILE_SYSTEM: u8 = 7;
-/// Where a symbolic link points to, ended by NUL.
+/// Where a symbolic link points to, or what `mount` was told to mount, ended by NUL.
 pub const SECTION_TARGET: u8 = 8;
+/// Name of the type of the file system that is mounted, ended by NUL.
+pub const SECTION_MOUNTED: u8 = 10;
 
 /// Path of a cgroup of the process, in the manner of [`SECTION_PATH`]: first in the hierarchy of version 2, then, if the host has
 /// such, in one of version 1.

@@ -4,7 +4,8 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use sensor_common::counters::PASSED;
 use sensor_common::record::{
-    ABI, Event, Header, SECTION_FILE_SYSTEM, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
+    ABI, Event, Header, KIND_MOUNT, KIND_MOVE_MOUNT, KIND_PIVOT_ROOT, KIND_UNMOUNT, SECTION_FILE_SYSTEM,
+    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
 };
 
 use crate::kernel::{Dentry, Mount, Task};
@@ -96,7 +97,13 @@ pub fn add_target(record: &mut Record, target: *const u8) {
 #[inline(always)]
 pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
     let own = current.nsproxy::<Probed>().mount_namespace::<Probed>();
-    let found = mounts::find(record, operation.entry, own, operation.exact);
+    // Where something is mounted it is in one mount, and not in all that lead there.
+    let is_mount = matches!(operation.kind, KIND_MOUNT | KIND_MOVE_MOUNT | KIND_UNMOUNT | KIND_PIVOT_ROOT);
+    let found = if is_mount {
+        mounts::find_shared(record, operation.entry, own, operation.exact)
+    } else {
+        mounts::find(record, operation.entry, own, operation.exact)
+    };
     paths(record, operation, 0, found);
     task::write_program(record, current);
     cgroup::write(record, current);

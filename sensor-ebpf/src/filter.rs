@@ -12,6 +12,9 @@ use crate::read::{Probed, Read, probe};
 /// Mounts of a file system that are looked at; where there are more, everything passes.
 const MAX_MOUNTS: u32 = 128;
 
+/// Mounts on top of each other that are looked at; where there are more, everything passes.
+const MAX_STACKED: u32 = 8;
+
 /// Whether a name in a directory has to be looked at when this action is done to it. `text` is called only if the length is
 /// one to look at.
 #[inline(always)]
@@ -32,6 +35,58 @@ pub fn passes<R: Read>(action: u32, length: u32, text: impl Fn() -> *const u8, p
 #[inline(always)]
 fn is_mounted_below(device: u32) -> bool {
     MOUNTS.get(filter::MOUNTED).is_none_or(|bits| bits & filter::device_bit(device) != 0)
+}
+
+/// Whether a rule looks for mounts at this place.
+#[inline(always)]
+pub fn place_passes(mount: Mount, dentry: Dentry) -> bool {
+    GENERATION.get(0).is_none_or(|generation| at_place(*generation, mount.0 as u64, dentry.0 as u64) != 0)
+}
+
+/// Whether a rule looks for mounts at the root.
+#[inline(always)]
+pub fn root_passes() -> bool {
+    InForce::of(filter::MOUNT)
+        .is_none_or(|filter| filter.lengths.everything != 0 || is_at_root(filter.lengths))
+}
+
+#[inline(always)]
+fn is_at_root(lengths: &Lengths) -> bool {
+    lengths.entry & filter::length_bit(1) != 0
+}
+
+/// Not 0 if a rule looks for mounts at a place: by the name of the directory that is mounted over, by those that the mounts
+/// below it are on, by the directories above. A global function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
+    let Some(filter) = InForce::at(generation, filter::MOUNT) else { return 1 };
+    if filter.lengths.everything != 0 {
+        return 1;
+    }
+    if filter.lengths.directory != 0 && above_passes(generation, filter::MOUNT, mount, dentry) != 0 {
+        return 1;
+    }
+    if filter.lengths.entry == 0 && filter.lengths.beginning == 0 && filter.lengths.end == 0 {
+        return 0;
+    }
+    let (mut mount, mut dentry) = (Mount(mount as *const u8), Dentry(dentry as *const u8));
+    for _ in 0..MAX_STACKED {
+        if filter::entry_passes(&filter, &Above::<Probed>(dentry, PhantomData)) {
+            return 1;
+        }
+        if dentry != mount.root() {
+            return 0;
+        }
+        let above = mount.parent::<Probed>();
+        if above == mount || above.is_null() {
+            // The root, whatever the name of its directory is.
+            return u64::from(is_at_root(filter.lengths));
+        }
+        dentry = mount.mountpoint::<Probed>();
+        mount = above;
+    }
+    1
 }
 
 /// Whether what is mounted here comes to be below a directory that is looked for.

@@ -108,6 +108,8 @@ structures! {
         parent: Mount = mount_parent,
         mountpoint: Dentry = mount_mountpoint,
         namespace: MountNamespace = mount_namespace,
+        group: u32 = mount_group,
+        master: Mount = mount_master,
     }
     MountNamespace {
         number: u32 = mnt_namespace_inum,

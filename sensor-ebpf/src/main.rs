@@ -22,6 +22,7 @@ mod mount;
 mod mounts;
 mod path;
 mod pending;
+mod place;
 mod process;
 mod read;
 mod record;

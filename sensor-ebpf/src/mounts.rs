@@ -11,6 +11,10 @@ use crate::record::{MAX_MOUNTS, Record, forget};
 
 /// Mounts of a file system that are looked at.
 const MAX_LIST: u32 = 32;
+/// The same where only mounts that are shared count: a host with many services and containers has hundreds.
+const MAX_SHARED: u32 = 256;
+/// Mounts that get what another one gets, one after the other.
+const MAX_MASTERS: u32 = 8;
 /// There are more mounts than were looked at or noted.
 const MORE: u64 = 1 << 32;
 /// Not a view: the mount does not lead to the entry.
@@ -65,6 +69,69 @@ pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
     }
     diagnostics::mounts_left_out(found);
     u64::from(found) | MORE
+}
+
+/// Notes the mount that something is mounted in, and those that get it too because mounts are shared; gives their number.
+#[inline(always)]
+pub fn find_shared(record: &mut Record, dentry: Dentry, own: MountNamespace, mount: Mount) -> u32 {
+    let found = list_shared(record.slot, dentry.0 as u64, own.0 as u64, mount.0 as u64);
+    if found & MORE != 0 {
+        record.event().header.flags |= FLAG_MORE_MOUNTS;
+    }
+    found as u32 & 7
+}
+
+/// As [`list`]. A global function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn list_shared(slot: u32, dentry: u64, own: u64, mount: u64) -> u64 {
+    let Some(mut record) = Record::new(slot) else { return 0 };
+    let record = &mut record;
+    let (dentry, own) = (Dentry(dentry as *const u8), MountNamespace(own as *const u8));
+    let exact = Mount(mount as *const u8);
+    note(record, 0, exact, view(exact.namespace::<Probed>(), own));
+    let mut found = 1;
+    let group = exact.group::<Probed>();
+    if group == 0 {
+        return 1;
+    }
+    let sb = dentry.super_block::<Probed>();
+    let root = sb.root::<Probed>();
+    let mut mounts = Mounts::of(sb);
+    for _ in 0..MAX_SHARED {
+        found = forget(record.scratch, found) & 7;
+        let Some(mount) = mounts.next() else { return u64::from(found) };
+        if mount == exact || receives(mount.0 as u64, group) == 0 {
+            continue;
+        }
+        let view = lead(mount.0 as u64, own.0 as u64, dentry.0 as u64, root.0 as u64) as u8;
+        if view == NOWHERE || view == VIEW_OTHER {
+            continue;
+        }
+        if found >= MAX_MOUNTS {
+            break;
+        }
+        note(record, found, mount, view);
+        found += 1;
+    }
+    u64::from(found) | MORE
+}
+
+/// Not 0 if what is mounted in mounts of a group is mounted in this one too. A global function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn receives(mount: u64, group: u32) -> u64 {
+    let mut mount = Mount(mount as *const u8);
+    for _ in 0..MAX_MASTERS {
+        if mount.is_null() {
+            return 0;
+        }
+        if mount.group::<Probed>() == group {
+            return 1;
+        }
+        mount = mount.master::<Probed>();
+    }
+    1
 }
 
 /// The mounts of a file system, one after the other.
@@ -130,6 +197,7 @@ pub fn noted(record: &Record, index: u32) -> (Mount, u8) {
 }
 
 /// `VIEW_*` of a mount that leads to an entry, [`NOWHERE`] of another. A global function: see `path::walk`.
+#[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn lead(mount: u64, own: u64, entry: u64, root: u64) -> u64 {
     let mount = Mount(mount as *const u8);
@@ -139,13 +207,14 @@ pub extern "C" fn lead(mount: u64, own: u64, entry: u64, root: u64) -> u64 {
     }
     let namespace = mount.namespace::<Probed>();
     let top = mount.root().0 as u64;
-    if top != root && is_below(entry, top) == 0 {
+    if top != root && top != entry && is_below(entry, top) == 0 {
         return u64::from(NOWHERE);
     }
     u64::from(view(namespace, MountNamespace(own as *const u8)))
 }
 
 /// Not 0 if an entry is below a directory. A global function: see `path::walk`.
+#[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn is_below(entry: u64, top: u64) -> u64 {
     let mut dentry = Dentry(entry as *const u8);

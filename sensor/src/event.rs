@@ -61,6 +61,8 @@ pub enum Action {
     Modification,
     /// A file's name went.
     Deletion,
+    /// Something was mounted over what was at a path, or what was mounted there went.
+    Mount,
 }
 
 /// `event.outcome`.
@@ -108,6 +110,34 @@ pub struct File {
     pub target: Option<String>,
     /// Hard links: a path of the file that got another name.
     pub linked: Option<Path>,
+    /// Mounts: what was mounted.
+    pub mount: Option<Mount>,
+}
+
+/// What was done to the mounts at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The kind of operation.
+    pub operation: MountOperation,
+    /// What is there from now on: as `mount` was told, or where it was before.
+    pub source: Option<String>,
+    /// Its file system's type.
+    pub file_system: Option<String>,
+}
+
+/// A kind of operation on mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MountOperation {
+    /// A file system was mounted.
+    Mount,
+    /// A directory or file was put in a second place.
+    Bind,
+    /// A mount was put there, a new one or one that was elsewhere.
+    Move,
+    /// What was mounted there is gone.
+    Unmount,
+    /// Another root took the place of the namespace's.
+    PivotRoot,
 }
 
 /// A device number.

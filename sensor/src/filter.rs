@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sensor_common::filter::{
     self, ABOVE, BEGINNING, COMPARED, CREATION, DELETION, DIRECTORY, END, ENTRY, Key, Lengths, MAX_NAMES,
-    MODIFICATION, RENAME, fold, keep, length_bit,
+    MODIFICATION, MOUNT, RENAME, fold, keep, length_bit,
 };
 
 use crate::event::Action;
@@ -162,6 +162,7 @@ fn number(action: Action) -> u32 {
         Action::Rename => RENAME,
         Action::Modification => MODIFICATION,
         Action::Deletion => DELETION,
+        Action::Mount => MOUNT,
     }
 }
 
@@ -192,7 +193,10 @@ pub(crate) mod tests {
         let lengths = lengths.iter().find(|(place, _)| *place == slot).unwrap().1;
         let filter = Maps { lengths, names: filters.names(GENERATION), action: number(action) };
         let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
-        let Some((entry, directories)) = names.split_last() else { return filter.lengths.everything != 0 };
+        let Some((entry, directories)) = names.split_last() else {
+            // The root: what is mounted there is looked for by the name that its directory has.
+            return passes(&filter, &Text(b"/"), Above(&[]));
+        };
         passes(&filter, &Text(entry), Above(directories))
     }
 

@@ -24,7 +24,7 @@ use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion};
 use crate::ecs;
 use crate::enrich::enrich;
-use crate::event::Event;
+use crate::event::{Action, Event};
 use crate::filter::Filters;
 use crate::host::Procfs;
 use crate::instance::Instance;
@@ -210,13 +210,16 @@ impl Pipeline<'_> {
     }
 
     fn say_what_is_watched(&self) {
-        let actions: Vec<_> = self.engine.filters().actions().map(ecs::action).collect();
-        if actions.is_empty() {
+        let (seen, unseen): (Vec<_>, Vec<_>) =
+            self.engine.filters().actions().partition(|action| self.watcher.sees(*action));
+        if seen.is_empty() {
             tracing::warn!("no rule can fire, so nothing is watched; `ldsentry rules check` says why");
         }
-        let (watcher, actions, rules) =
-            (self.watcher.describe(), actions.join(" and "), self.rules().count());
-        let line = format!("watching {actions} with {watcher} and {rules} rules");
+        let (watcher, rules) = (self.watcher.describe(), self.rules().count());
+        if !unseen.is_empty() {
+            tracing::warn!("{watcher} does not tell of {}, which rules ask for", listed(&unseen));
+        }
+        let line = format!("watching {} with {watcher} and {rules} rules", listed(&seen));
         tracing::info!("{line}");
         notify::ready();
         notify::status(&line);
@@ -330,6 +333,15 @@ impl Pipeline<'_> {
         self.watcher.report();
         let text = if self.for_people { self.metrics.to_text() } else { self.metrics.to_json() };
         self.log.print(&text);
+    }
+}
+
+/// Actions as one says them.
+fn listed(actions: &[Action]) -> String {
+    let names: Vec<_> = actions.iter().map(|action| ecs::action(*action)).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 

@@ -104,6 +104,7 @@ fn event(number: usize, host: Arc<Host>) -> Event {
             file_system: Some("ext4".to_owned()),
             target: None,
             linked: None,
+            mount: None,
         },
         process: Process {
             pid: 1000 + number as u32 % 5000,

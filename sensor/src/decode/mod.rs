@@ -2,10 +2,11 @@
 
 use sensor_common::record::{
     ABI, Ancestor, Ended, Event as EventRecord, Header, KIND_CREATE, KIND_ENDED, KIND_LINK, KIND_MADE,
-    KIND_MKNOD, KIND_MODIFY, KIND_MOUNTS, KIND_PROCESS, KIND_RENAME, KIND_SYMLINK, KIND_UNLINK, Made,
-    SECTION_ANCESTOR, SECTION_ARGUMENTS, SECTION_CGROUP, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM,
-    SECTION_FLAG_TRUNCATED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, Section,
-    VIEW_HOST, VIEW_OTHER, VIEW_PROCESS,
+    KIND_MKNOD, KIND_MODIFY, KIND_MOUNT, KIND_MOUNTS, KIND_MOVE_MOUNT, KIND_PIVOT_ROOT, KIND_PROCESS,
+    KIND_RENAME, KIND_SYMLINK, KIND_UNLINK, KIND_UNMOUNT, Made, SECTION_ANCESTOR, SECTION_ARGUMENTS,
+    SECTION_CGROUP, SECTION_EXECUTABLE, SECTION_FILE_SYSTEM, SECTION_FLAG_TRUNCATED, SECTION_MOUNTED,
+    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, Section, VIEW_HOST, VIEW_OTHER,
+    VIEW_PROCESS,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -43,10 +44,12 @@ pub struct RawEvent {
     pub ancestors: Vec<(Ancestor, RawPath)>,
     /// The file system's type.
     pub file_system: Option<Vec<u8>>,
-    /// Where a symbolic link points to.
+    /// Where a symbolic link points to, or what `mount` was told to mount.
     pub target: Option<Vec<u8>>,
     /// Paths of the cgroups of the process: first in the hierarchy of version 2, then in one of version 1, if there is one.
     pub cgroups: Vec<Vec<u8>>,
+    /// Mounts: the type of the file system that is mounted.
+    pub mounted: Option<Vec<u8>>,
 }
 
 impl RawEvent {
@@ -62,6 +65,7 @@ impl RawEvent {
             file_system: None,
             target: None,
             cgroups: Vec::new(),
+            mounted: None,
         }
     }
 }
@@ -139,7 +143,8 @@ pub fn decode(bytes: &[u8]) -> Result<RawRecord, DecodeError> {
         return Err(DecodeError::Length { length: bytes.len(), said: header.length });
     }
     match header.kind {
-        KIND_CREATE | KIND_RENAME | KIND_LINK | KIND_SYMLINK | KIND_MKNOD | KIND_MODIFY | KIND_UNLINK => {
+        KIND_CREATE | KIND_RENAME | KIND_LINK | KIND_SYMLINK | KIND_MKNOD | KIND_MODIFY | KIND_UNLINK
+        | KIND_MOUNT | KIND_MOVE_MOUNT | KIND_UNMOUNT | KIND_PIVOT_ROOT => {
             Ok(RawRecord::Event(Box::new(decode_event(bytes)?)))
         }
         KIND_MADE => Ok(RawRecord::Made(read(bytes, "fixed part")?.0)),
@@ -216,6 +221,7 @@ fn add(event: &mut RawEvent, section: Section, content: &[u8]) -> Result<(), Dec
         SECTION_FILE_SYSTEM => event.file_system = Some(text(content)),
         SECTION_TARGET => event.target = Some(text(content)),
         SECTION_CGROUP => event.cgroups.push(path(content).bytes),
+        SECTION_MOUNTED => event.mounted = Some(text(content)),
         _ => return Err(unknown),
     }
     Ok(())

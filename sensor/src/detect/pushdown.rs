@@ -151,9 +151,9 @@ fn add_path(filter: &mut Filter, pieces: &[&str]) -> Option<()> {
     let last = pieces.last()?;
     let (_, end) = last.rsplit_once('/').unwrap_or(("", last));
     if pieces.len() == 1 || end.len() < last.len() {
-        // No file has an empty name: what asks for one never matches.
-        if !end.is_empty() {
-            filter.entries.insert(end.into());
+        // No file has an empty name: what asks for one never matches. Mounts can be at the root.
+        if !end.is_empty() || *last == "/" {
+            filter.entries.insert(if end.is_empty() { "/" } else { end }.into());
         }
         return Some(());
     }

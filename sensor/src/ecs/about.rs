@@ -15,8 +15,8 @@ impl Field {
             Self::Message => ("always", "`ldsentry file event`"),
             Self::EventKind => ("always", "`event`; in an alert `signal`"),
             Self::EventCategory => ("always", "`file`"),
-            Self::EventType => ("always", "`creation`, `deletion`, or `change` for a rename or modification"),
-            Self::EventAction => ("always", "`creation`, `rename`, `modification` or `deletion`"),
+            Self::EventType => ("always", "`creation`, `deletion`, or `change` for everything else"),
+            Self::EventAction => ("always", "`creation`, `rename`, `modification`, `deletion` or `mount`"),
             Self::EventOutcome => ("always", "`success`, `failure`, or `unknown`, which rules take for done"),
             Self::EventId => {
                 ("always", "the same however often it is delivered; unique for a boot of a host")
@@ -124,6 +124,11 @@ impl Field {
             Self::OwnFileOriginalRawPath => ("the old path is not UTF-8", "its bytes in hexadecimal digits"),
             Self::OwnFileLinkedPath => ("hard links", "the path of the file that got another name"),
             Self::OwnFileSystem => ("if known", "type of the file system"),
+            Self::OwnMountOperation => ("mounts", "`mount`, `bind`, `move`, `unmount` or `pivot_root`"),
+            Self::OwnMountSource => {
+                ("mounts, if there is one", "what was mounted: as `mount` was told, or where it was before")
+            }
+            Self::OwnMountFileSystem => ("mounts, if known", "type of the file system that was mounted"),
             Self::OwnExecutableStatus => ("always", "`known`, `kernel_thread`, or `unknown`"),
             Self::OwnExecutableTruncated => ("if so", "`process.executable` has no beginning"),
             Self::OwnExecutableRawPath => {

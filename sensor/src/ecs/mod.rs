@@ -20,7 +20,7 @@ pub use self::process::UNKNOWN;
 pub(crate) use self::text::hex;
 use self::trust::Doubts;
 pub use self::trust::remark;
-use crate::event::{Action, Event, Origin, Outcome, Path, View};
+use crate::event::{Action, Event, MountOperation, Origin, Outcome, Path, View};
 
 /// The ECS version that the documents follow.
 pub const ECS_VERSION: &str = "8.17.0";
@@ -137,6 +137,7 @@ impl<'e> Document<'e> {
         let file = &self.event.file;
         let path = file.paths.get(self.candidate.index);
         let original = file.original_paths.get(self.candidate.index).or(file.original_paths.first());
+        let mount = file.mount.as_ref();
         let original_name = original.and_then(|path| text::file_name(&path.text));
         Some(match field {
             Field::FilePath => known(&self.path),
@@ -166,6 +167,9 @@ impl<'e> Document<'e> {
             Field::OwnFileOriginalRawPath => self.raw(field, original),
             Field::OwnFileLinkedPath => optional(file.linked.as_ref().map(|path| path.text.as_str())),
             Field::OwnFileSystem => optional(file.file_system.as_deref()),
+            Field::OwnMountOperation => optional(mount.map(|mount| operation(mount.operation))),
+            Field::OwnMountSource => optional(mount.and_then(|mount| mount.source.as_deref())),
+            Field::OwnMountFileSystem => optional(mount.and_then(|mount| mount.file_system.as_deref())),
             _ => return None,
         })
     }
@@ -215,7 +219,8 @@ impl eql::Document for Document<'_> {
 }
 
 /// The actions that the sensor reports.
-pub const ACTIONS: &[Action] = &[Action::Creation, Action::Rename, Action::Modification, Action::Deletion];
+pub const ACTIONS: &[Action] =
+    &[Action::Creation, Action::Rename, Action::Modification, Action::Deletion, Action::Mount];
 
 /// The value of a field that has the same in all events of an action: `Missing` of one that is never filled.
 pub fn constant(action: Action, field: &str) -> Option<Value<'static>> {
@@ -247,6 +252,7 @@ pub fn action(action: Action) -> &'static str {
         Action::Rename => "rename",
         Action::Modification => "modification",
         Action::Deletion => "deletion",
+        Action::Mount => "mount",
     }
 }
 
@@ -254,8 +260,18 @@ pub fn action(action: Action) -> &'static str {
 pub fn event_type(action: Action) -> &'static [&'static str; 1] {
     match action {
         Action::Creation => &["creation"],
-        Action::Rename | Action::Modification => &["change"],
+        Action::Rename | Action::Modification | Action::Mount => &["change"],
         Action::Deletion => &["deletion"],
+    }
+}
+
+fn operation(operation: MountOperation) -> &'static str {
+    match operation {
+        MountOperation::Mount => "mount",
+        MountOperation::Bind => "bind",
+        MountOperation::Move => "move",
+        MountOperation::Unmount => "unmount",
+        MountOperation::PivotRoot => "pivot_root",
     }
 }
 

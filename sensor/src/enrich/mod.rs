@@ -6,18 +6,23 @@ pub mod container;
 use sensor_common::record::{
     Ancestor as RawAncestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_OVERLAY_LOWER,
     EXECUTABLE_OVERLAY_UPPER, EXECUTABLE_UNHASHED, Executable as RawExecutable, FLAG_CUT, FLAG_MORE_MOUNTS,
-    KIND_MODIFY, KIND_RENAME, KIND_UNLINK, OVERLAY_MAGIC,
+    KIND_MODIFY, KIND_MOUNT, KIND_MOVE_MOUNT, KIND_PIVOT_ROOT, KIND_RENAME, KIND_UNLINK, KIND_UNMOUNT,
+    OVERLAY_MAGIC,
 };
 
 use crate::decode::{RawBytes, RawEvent, RawPath};
 use crate::event::{
-    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Layer, Origin, Outcome, Path,
-    Process, User, View,
+    Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Layer, Mount, MountOperation,
+    Origin, Outcome, Path, Process, User, View,
 };
 use crate::host::Host;
 
 /// `RENAME_EXCHANGE`.
 const EXCHANGE: u32 = 2;
+/// `MS_BIND`.
+const BIND: u32 = 4096;
+/// `MS_MOVE`.
+const MOVE: u32 = 8192;
 /// Bytes of arguments that are asked for where the kernel side could not read them.
 const MAX_ARGUMENTS: usize = 4096;
 /// How the kernel says that there is no login user and no session.
@@ -34,14 +39,23 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
         KIND_RENAME => Action::Rename,
         KIND_MODIFY => Action::Modification,
         KIND_UNLINK => Action::Deletion,
+        KIND_MOUNT | KIND_MOVE_MOUNT | KIND_UNMOUNT | KIND_PIVOT_ROOT => Action::Mount,
         _ => Action::Creation,
     };
     let is_rename = action == Action::Rename;
     let paths = views(raw, &raw.paths);
     let mut original_paths =
         if raw.original_paths.is_empty() { Vec::new() } else { views(raw, &raw.original_paths) };
+    let mount = (action == Action::Mount).then(|| mount(raw, &original_paths));
+    let moved_from = if header.kind == KIND_MOVE_MOUNT { original_paths.clone() } else { Vec::new() };
     // A link has no old path: the file is still there. Nor has what rules say of renames to hold for it.
-    let linked = if is_rename { None } else { original_paths.drain(..).next() };
+    let linked = match action {
+        Action::Creation => original_paths.drain(..).next(),
+        Action::Rename | Action::Modification | Action::Deletion | Action::Mount => None,
+    };
+    if !is_rename {
+        original_paths.clear();
+    }
     let event = Event {
         id: EventId { boot_ns: header.time_ns, cpu: header.cpu, sequence: header.sequence, part: 0 },
         time: host.wall_clock(header.time_ns),
@@ -55,22 +69,51 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
             device: device(fixed.device),
             inode: Some(fixed.inode).filter(|&inode| inode != 0),
             file_system: raw.file_system.as_deref().map(text),
-            target: raw.target.as_deref().map(text),
+            target: raw.target.as_deref().filter(|_| mount.is_none()).map(text),
             linked,
+            mount,
         },
         process,
         ancestors: ancestors.collect(),
         host: host.describe(),
     };
-    if !(is_rename && fixed.operation_flags & EXCHANGE != 0) {
+    let is_exchange = is_rename && fixed.operation_flags & EXCHANGE != 0;
+    if !is_exchange && moved_from.is_empty() {
         return vec![event];
     }
     let mut other = event.clone();
     other.id.part = 1;
+    if let Some(mount) = &mut other.file.mount {
+        // Where it was, it is gone.
+        (mount.operation, mount.source) = (MountOperation::Unmount, None);
+        other.file.paths = moved_from;
+        return vec![event, other];
+    }
     std::mem::swap(&mut other.file.paths, &mut other.file.original_paths);
     // Mode and inode are those of the entry that was named first.
     (other.file.mode, other.file.inode) = (None, None);
     vec![event, other]
+}
+
+/// What was done to the mounts.
+fn mount(raw: &RawEvent, sources: &[Path]) -> Mount {
+    let fixed = &raw.fixed;
+    let told = || raw.target.as_deref().map(text);
+    let (operation, source) = match fixed.header.kind {
+        KIND_MOUNT if fixed.operation_flags & BIND != 0 => (MountOperation::Bind, told()),
+        KIND_MOUNT if fixed.operation_flags & MOVE != 0 => (MountOperation::Move, told()),
+        KIND_MOUNT => (MountOperation::Mount, told()),
+        KIND_UNMOUNT => (MountOperation::Unmount, None),
+        kind => {
+            let source = sources.first().map(|path| path.text.clone());
+            (if kind == KIND_PIVOT_ROOT { MountOperation::PivotRoot } else { MountOperation::Move }, source)
+        }
+    };
+    Mount {
+        operation,
+        source: source.filter(|source| !source.is_empty()),
+        file_system: raw.mounted.as_deref().map(text).filter(|kind| !kind.is_empty()),
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,6 +1,7 @@
 use sensor_common::record::{
     KIND_CREATE, KIND_LINK, KIND_SYMLINK, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FLAG_TRUNCATED,
-    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, VIEW_HOST, VIEW_PROCESS,
+    SECTION_MOUNTED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, VIEW_HOST,
+    VIEW_PROCESS,
 };
 
 use super::*;
@@ -55,12 +56,56 @@ fn each_kind_of_record_is_an_action() {
         (KIND_RENAME, Action::Rename),
         (KIND_MODIFY, Action::Modification),
         (KIND_UNLINK, Action::Deletion),
+        (KIND_MOUNT, Action::Mount),
+        (KIND_UNMOUNT, Action::Mount),
+        (KIND_PIVOT_ROOT, Action::Mount),
     ] {
         let mut recorder = Recorder::new(kind).section(SECTION_PATH, 0, 0, b"x\0");
         recorder.fixed.inode = 5;
         let event = enrich(&recorder.event(), &mut FakeHost::default()).remove(0);
         assert_eq!((event.action, event.file.inode), (action, Some(5)));
     }
+}
+
+#[test]
+fn a_mount_says_what_is_there_now_and_one_that_moves_is_gone_elsewhere() {
+    let events = |kind, flags, source: &[u8]| {
+        let mut recorder = Recorder::new(kind)
+            .section(SECTION_PATH, 0, 0, b"etc\0")
+            .section(SECTION_MOUNTED, 0, 0, b"tmpfs\0")
+            .section(SECTION_TARGET, 0, 0, b"none\0");
+        if !source.is_empty() {
+            recorder = recorder.section(SECTION_ORIGINAL_PATH, 0, 0, source);
+        }
+        recorder.fixed.operation_flags = flags;
+        let events = enrich(&recorder.event(), &mut FakeHost::default());
+        events
+            .into_iter()
+            .map(|event| (event.file.paths[0].text.clone(), event.file.mount.unwrap(), event.file.target))
+            .collect::<Vec<_>>()
+    };
+    let mount = |operation, source: Option<&str>| Mount {
+        operation,
+        source: source.map(str::to_owned),
+        file_system: Some("tmpfs".to_owned()),
+    };
+    for (flags, operation) in
+        [(0, MountOperation::Mount), (BIND, MountOperation::Bind), (MOVE, MountOperation::Move)]
+    {
+        assert_eq!(
+            events(KIND_MOUNT, flags, b""),
+            [("/etc".to_owned(), mount(operation, Some("none")), None)]
+        );
+    }
+    assert_eq!(
+        events(KIND_MOVE_MOUNT, 0, b"x\0mnt\0"),
+        [
+            ("/etc".to_owned(), mount(MountOperation::Move, Some("/mnt/x")), None),
+            ("/mnt/x".to_owned(), mount(MountOperation::Unmount, None), None),
+        ]
+    );
+    assert_eq!(events(KIND_MOVE_MOUNT, 0, b"").len(), 1, "a new mount was nowhere");
+    assert_eq!(events(KIND_PIVOT_ROOT, 0, b"new\0").len(), 1);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(super) fn file(
             .and_then(|facts| facts.target)
             .map(|target| String::from_utf8_lossy(&target).into_owned()),
         linked: None,
+        mount: None,
     }
 }
 

@@ -137,10 +137,21 @@ struct Hook {
     instead: Option<&'static Self>,
 }
 
+/// The function of a system call.
+macro_rules! system_call {
+    ($name:literal) => {
+        if cfg!(target_arch = "aarch64") {
+            concat!("__arm64_sys_", $name)
+        } else {
+            concat!("__x64_sys_", $name)
+        }
+    };
+}
+
 /// The outcome's programs come first: an operation whose hook is seen has an end that is seen.
 #[rustfmt::skip]
-const HOOKS: [Hook; 18] = {
-    use Action::{Creation, Deletion, Modification, Rename};
+const HOOKS: [Hook; 23] = {
+    use Action::{Creation, Deletion, Modification, Mount, Rename};
     [
         Hook::at_end(None, "mounted", "path_mount"),
         Hook::before(None, "sb_mount", "security_sb_mount"),
@@ -151,6 +162,9 @@ const HOOKS: [Hook; 18] = {
         Hook::at_end(Some(Creation), "mknoded", "vfs_mknod"),
         Hook::at_end(Some(Modification), "truncate_ended", "vfs_truncate"),
         Hook::at_end(Some(Deletion), "unlinked", "vfs_unlink"),
+        Hook::at_end(Some(Mount), "unmounted", "path_umount"),
+        Hook::at_end(Some(Mount), "moved_mount", system_call!("move_mount")),
+        Hook::at_end(Some(Mount), "pivoted", system_call!("pivot_root")),
         Hook::before(Some(Creation), "inode_made", "security_inode_init_security"),
         Hook::before(Some(Rename), "inode_rename", "security_inode_rename"),
         Hook::before(Some(Creation), "inode_link", "security_inode_link"),
@@ -161,6 +175,8 @@ const HOOKS: [Hook; 18] = {
         Hook { instead: Some(&OPENED_UP_TO_6_8), ..Hook::before(Some(Modification), "file_opened", "security_file_post_open") },
         Hook::before(Some(Modification), "truncate", "vfs_truncate"),
         Hook::before(Some(Deletion), "inode_unlink", "security_inode_unlink"),
+        Hook::before(Some(Mount), "sb_umount", "security_sb_umount"),
+        Hook::before(Some(Mount), "sb_pivotroot", "security_sb_pivotroot"),
     ]
 };
 
@@ -215,6 +231,7 @@ pub(super) fn scratch_slots(actions: &[Action]) -> u32 {
         Action::Creation | Action::Rename => 5,
         Action::Modification => 7,
         Action::Deletion => 8,
+        Action::Mount => 12,
     };
     actions.iter().map(slots).max().unwrap_or(1)
 }
@@ -271,7 +288,8 @@ fn parse_btf(path: &Path) -> Result<Btf, OffsetError> {
 
 /// The functions that can be hooked, whatever the rules are, without what others stand in for.
 pub fn hooked_functions() -> impl Iterator<Item = &'static str> {
-    HOOKS.iter().filter(|hook| hook.instead.is_none()).map(|hook| hook.function)
+    let functions = HOOKS.iter().filter(|hook| hook.instead.is_none()).map(|hook| hook.function);
+    functions.collect::<BTreeSet<_>>().into_iter()
 }
 
 pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
@@ -287,4 +305,27 @@ where
 /// The mount namespace of the first process, which is the host's. 0 if it is hidden: then no view is called the host's.
 fn host_mount_namespace() -> u32 {
     std::fs::metadata("/proc/1/ns/mnt").map_or(0, |namespace| namespace.ino() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where kprobes are taken, the verifier says in a second what takes minutes in an emulated kernel. The offsets that it
+    /// sees are those of this kernel.
+    #[test]
+    #[ignore = "needs root and a kernel that takes programs for kprobes"]
+    fn this_kernel_verifies_all_kprobe_programs() {
+        let offsets = offsets::read(Path::new(KERNEL_BTF)).unwrap();
+        let mut ebpf =
+            EbpfLoader::new().override_global("OFFSETS", offsets.as_bytes(), true).load(OBJECT).unwrap();
+        let instead = HOOKS.iter().filter_map(|hook| hook.instead);
+        for hook in HOOKS.iter().chain(instead).chain([&OPENED_WITHOUT_IMA]) {
+            let program: &mut KProbe = program(&mut ebpf, &hook.kprobe());
+            if program.fd().is_err() {
+                let loaded = program.load().map_err(|error| error::describe(&error));
+                assert_eq!(loaded, Ok(()), "{}", hook.kprobe());
+            }
+        }
+    }
 }

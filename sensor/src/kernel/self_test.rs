@@ -36,14 +36,14 @@ pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring, actions: &[Action]) -> R
     kernel.set_filters(&filters)?;
     let directory = do_everything(&name, &renamed)?;
     let mut others = Vec::new();
-    let mut unseen = actions.to_vec();
+    let mut unseen: Vec<_> = TESTED.into_iter().filter(|tested| actions.contains(&tested.action)).collect();
     let deadline = Instant::now() + DEADLINE;
     while !unseen.is_empty() && Instant::now() < deadline && ring.wait(100) {
         while let Some(record) = ring.next(Bytes::copy_from_slice) {
             let header = Header::read_from_prefix(&record).ok().map(|(header, _)| header);
             let own = header.is_some_and(|header| (header.pid_tgid >> 32) as u32 == std::process::id());
             match header {
-                Some(header) if own => unseen.retain(|action| kind(*action) != header.kind),
+                Some(header) if own => unseen.retain(|tested| tested.kind != header.kind),
                 _ => others.push(record),
             }
         }
@@ -51,25 +51,25 @@ pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring, actions: &[Action]) -> R
     ring.put_back(others);
     match unseen.first() {
         None => Ok(()),
-        Some(Action::Creation) => Err(silent(kernel, "created", directory)),
-        Some(Action::Rename) => Err(silent(kernel, "renamed", directory)),
-        Some(Action::Modification) => Err(silent(kernel, "opened for writing", directory)),
-        Some(Action::Deletion) => Err(silent(kernel, "removed", directory)),
+        Some(Tested { operation, .. }) => {
+            Err(KernelError::Silent { mode: kernel.mode, operation, directory })
+        }
     }
 }
 
-fn silent(kernel: &Kernel, operation: &'static str, directory: PathBuf) -> KernelError {
-    KernelError::Silent { mode: kernel.mode, operation, directory }
+/// What is done to the file, and the record that must come of it. Nothing is mounted for a test.
+struct Tested {
+    action: Action,
+    kind: u8,
+    operation: &'static str,
 }
 
-fn kind(action: Action) -> u8 {
-    match action {
-        Action::Creation => KIND_CREATE,
-        Action::Rename => KIND_RENAME,
-        Action::Modification => KIND_MODIFY,
-        Action::Deletion => KIND_UNLINK,
-    }
-}
+const TESTED: [Tested; 4] = [
+    Tested { action: Action::Creation, kind: KIND_CREATE, operation: "created" },
+    Tested { action: Action::Rename, kind: KIND_RENAME, operation: "renamed" },
+    Tested { action: Action::Modification, kind: KIND_MODIFY, operation: "opened for writing" },
+    Tested { action: Action::Deletion, kind: KIND_UNLINK, operation: "removed" },
+];
 
 fn do_everything(name: &str, renamed: &str) -> Result<PathBuf, KernelError> {
     let mut first = None;

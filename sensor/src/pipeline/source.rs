@@ -191,6 +191,14 @@ impl Watcher {
         }
     }
 
+    /// Whether it tells of an action.
+    pub(super) fn sees(&self, action: Action) -> bool {
+        match self {
+            Self::Hooks(_) => true,
+            Self::Fanotify(_) => action != Action::Mount,
+        }
+    }
+
     /// Tells the filter about mounts. Whether that is done with.
     pub(super) fn look_at_mounts(&mut self) -> Result<bool, KernelError> {
         match self {

@@ -55,6 +55,7 @@ pub(crate) fn event() -> Event {
             file_system: Some("ext4".to_owned()),
             target: None,
             linked: None,
+            mount: None,
         },
         process: Process {
             pid: 1234,

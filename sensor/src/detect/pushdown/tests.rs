@@ -54,6 +54,14 @@ fn a_pattern_asks_for_how_a_name_begins_or_ends() {
 }
 
 #[test]
+fn the_root_is_asked_for_by_its_own_name() {
+    for condition in [r#"file.path == "/""#, r#"file.path : "*/""#] {
+        assert_eq!(filter_for(Action::Mount, condition), Some(entries(&["/"])), "{condition}");
+    }
+    assert_eq!(filter(r#"file.path == """#), Some(Filter::default()));
+}
+
+#[test]
 fn the_narrowest_part_of_an_and_is_enough_and_an_or_needs_all() {
     let both = filter(r#"file.path : "/etc/*" and file.name in ("a", "b")"#).unwrap();
     // A directory that is renamed to `etc` can bring such a file all the same.
@@ -150,7 +158,7 @@ fn condition() -> impl Strategy<Value = String> {
         (
             prop::sample::select(vec!["event.action", "event.type"]),
             prop::sample::select(vec!["==", "!=", ":"]),
-            prop::sample::select(vec!["creation", "rename", "change", "modification", "deletion"])
+            prop::sample::select(vec!["creation", "rename", "change", "modification", "deletion", "mount"])
         )
             .prop_map(|(field, operator, text)| format!("{field} {operator} {text:?}")),
         prop::sample::select(vec![
@@ -207,10 +215,13 @@ proptest! {
         conditions in prop::collection::vec(condition(), 1..4),
         file in "(/([abAB.]{1,3}|b.so)){1,5}",
         original in prop::option::of("(/([abAB.]{1,3}|b.so)){1,5}"),
-        action in prop::sample::select(vec![Action::Creation, Action::Modification, Action::Deletion]),
+        action in prop::sample::select(vec![
+            Action::Creation, Action::Modification, Action::Deletion, Action::Mount
+        ]),
+        at_root: bool,
     ) {
         let engine = engine(&conditions);
-        let mut event = creation(&file);
+        let mut event = creation(if at_root && action == Action::Mount { "/" } else { &file });
         event.action = action;
         if let Some(original) = original {
             event = rename(&original, &file);

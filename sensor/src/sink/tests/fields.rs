@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::elasticsearch_templates;
 use crate::alert::{Alert, Source, Suppressed, lookup};
 use crate::ecs::{Candidate, Document, Field, FieldTable};
-use crate::event::{Container, Event, Executable, Layer, Runtime, View};
+use crate::event::{Action, Container, Event, Executable, Layer, Mount, MountOperation, Runtime, View};
 use crate::rule::{Rule, RuleSet};
 use crate::testing::{assert_document_is_current, event, path, rename};
 
@@ -86,7 +86,7 @@ pub(super) fn sample_events() -> Vec<Event> {
         (file.memfd, file.deleted, file.path.truncated) = (true, true, true);
         file.path.raw = Some(b"\xff".to_vec());
     }
-    vec![event(), several, link, symlink, odd, contained()]
+    vec![event(), several, link, symlink, odd, contained(), mounted()]
 }
 
 /// By a program that somebody put into a container.
@@ -103,6 +103,18 @@ fn contained() -> Event {
         file.layer = Some(Layer::Upper);
     }
     event
+}
+
+/// Something was mounted.
+fn mounted() -> Event {
+    let mut mount = event();
+    mount.action = Action::Mount;
+    mount.file.mount = Some(Mount {
+        operation: MountOperation::Bind,
+        source: Some("/tmp/x".to_owned()),
+        file_system: Some("ext4".to_owned()),
+    });
+    mount
 }
 
 fn document(event: &Event) -> Map<String, Value> {
