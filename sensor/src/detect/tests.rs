@@ -7,8 +7,12 @@ use crate::filter::tests::kernel_passes;
 use crate::rule::{Embedded, Parsed, Rule, RuleSet};
 use crate::testing::{event, executable, path, rename};
 
+fn seed_rules() -> Vec<Rule> {
+    vec![RuleSet::builtin().rules.remove(0)]
+}
+
 fn seed() -> Engine {
-    Engine::new(RuleSet::builtin().rules, Vec::new()).unwrap()
+    Engine::new(seed_rules(), Vec::new()).unwrap()
 }
 
 fn rule(query: &str) -> Rule {
@@ -233,7 +237,6 @@ fn patterns_of_truncated_paths_keep_their_wildcards() {
 
 #[test]
 fn an_exception_holds_for_its_rules_until_it_expires() {
-    let seed_rules = || RuleSet::builtin().rules;
     let id = seed_rules()[0].id.clone();
     let condition = r#"process.executable == "/tmp/evil""#;
     let holds = |rules: &[&str], condition: &str, expires: Option<&str>| {
@@ -351,4 +354,55 @@ fn a_rule_that_never_fires_is_told_where_it_fails() {
     };
     insta::assert_snapshot!(warning);
     assert_eq!(warnings(r#"file where file.name == "x" and host.os.type == "linux""#), [""; 0]);
+}
+
+/// Of the built-in rules, those that alert on the event.
+fn alerting(event: &Event) -> Vec<String> {
+    let engine = Engine::new(RuleSet::builtin().rules, Vec::new()).unwrap();
+    let mut names = Vec::new();
+    engine.detect_event(event, now(), |detection| {
+        if detection.verdict == Verdict::Alert {
+            names.push(engine.rule(detection.rule).name.clone());
+        }
+    });
+    names
+}
+
+#[test]
+fn changes_in_place_are_another_rules_than_creations() {
+    let in_place = ["Dynamic Linker Modification In Place"];
+    let changed = |action, file: &str, program: &str| {
+        let mut event = event();
+        event.action = action;
+        event.file.paths = vec![path(file)];
+        event.process.executable = executable(program);
+        alerting(&event)
+    };
+    for action in [Action::Modification, Action::Deletion] {
+        assert_eq!(changed(action, "/etc/LD.so.preload", "/tmp/evil"), in_place);
+        assert_eq!(changed(action, "/etc/ld.so.conf.d/a/b", "/usr/bin/vim"), in_place);
+        assert_eq!(changed(action, "/etc/ld.so.conf.d/a", "/usr/bin/dpkg"), [""; 0]);
+        assert_eq!(changed(action, "/etc/ld.so.conf.d/.a.swp", "/usr/bin/vim"), [""; 0]);
+        assert_eq!(changed(action, "/etc", "/tmp/evil"), [""; 0]);
+    }
+    assert_eq!(changed(Action::Mount, "/etc", "/usr/bin/dpkg"), in_place, "a package manager mounts nothing");
+    assert_eq!(changed(Action::Mount, "/etc/ld.so.conf.d", "/tmp/evil"), in_place);
+    assert_eq!(changed(Action::Mount, "/usr", "/tmp/evil"), [""; 0]);
+    let loader = ["Dynamic Linker Cache or Loader Replacement"];
+    let rename = Action::Rename;
+    assert_eq!(changed(rename, "/etc/ld.so.cache", "/usr/bin/mv"), loader);
+    assert_eq!(changed(rename, "/etc/ld.so.cache", "/usr/sbin/ldconfig"), [""; 0]);
+    assert_eq!(changed(rename, "/usr/lib64/ld-linux-x86-64.so.2", "/usr/sbin/ldconfig"), loader);
+    assert_eq!(changed(rename, "/usr/lib64/ld-linux-x86-64.so.2", "/usr/bin/dpkg"), [""; 0]);
+}
+
+#[test]
+fn another_root_counts_in_the_hosts_namespace_only() {
+    let mut event = event();
+    event.action = Action::Mount;
+    event.file.paths = vec![path("/")];
+    for (namespace, alerts) in [(Some(true), 1), (Some(false), 0), (None, 0)] {
+        event.process.in_host_mount_namespace = namespace;
+        assert_eq!(alerting(&event).len(), alerts);
+    }
 }

@@ -318,7 +318,7 @@ mod tests {
     fn this_kernel_verifies_all_kprobe_programs() {
         let offsets = offsets::read(Path::new(KERNEL_BTF)).unwrap();
         let mut ebpf =
-            EbpfLoader::new().override_global("OFFSETS", offsets.as_bytes(), true).load(OBJECT).unwrap();
+            EbpfLoader::new().override_global("OFFSETS", offsets.as_bytes(), true).load(&object()).unwrap();
         let instead = HOOKS.iter().filter_map(|hook| hook.instead);
         for hook in HOOKS.iter().chain(instead).chain([&OPENED_WITHOUT_IMA]) {
             let program: &mut KProbe = program(&mut ebpf, &hook.kprobe());

@@ -11,10 +11,20 @@ use super::{Parsed, Rule};
 /// What `--rules` calls the rules in the binary.
 pub const BUILTIN: &str = "builtin";
 
-const BUILTIN_RULES: &[(&str, &str)] = &[(
-    "builtin:linux/persistence/dynamic_linker_creation_or_modification.toml",
-    include_str!("../../../rules/linux/persistence/dynamic_linker_creation_or_modification.toml"),
-)];
+macro_rules! builtin {
+    ($($name:literal)*) => {
+        &[$((
+            concat!("builtin:linux/persistence/", $name, ".toml"),
+            include_str!(concat!("../../../rules/linux/persistence/", $name, ".toml")),
+        ),)*]
+    };
+}
+
+const BUILTIN_RULES: &[(&str, &str)] = builtin! {
+    "dynamic_linker_creation_or_modification"
+    "dynamic_linker_modification_in_place"
+    "dynamic_linker_cache_or_loader_replacement"
+};
 
 /// The deepest directory that is looked into; a loop of symbolic links ends here.
 const MAX_DEPTH: usize = 16;

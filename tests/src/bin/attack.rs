@@ -36,6 +36,18 @@ enum Action {
     OpenForWriting { path: PathBuf },
     /// `open(O_RDONLY | O_TRUNC)`, which empties the file all the same
     OpenAndEmpty { path: PathBuf },
+    /// `open(O_RDONLY | O_NONBLOCK)`, a lease on it, `open(O_WRONLY | O_NONBLOCK)`, which fails because of the lease
+    OpenLeased { path: PathBuf },
+    /// `open(O_RDONLY)`, `open(O_WRONLY)` of /proc/self/fd/N
+    Reopen { path: PathBuf },
+    /// `open(O_WRONLY | O_APPEND)`, write
+    Append { path: PathBuf },
+    /// `open(O_WRONLY)`, `copy_file_range`
+    CopyRange { from: PathBuf, to: PathBuf },
+    /// `open(O_WRONLY)`, splice from a pipe
+    Splice { path: PathBuf },
+    /// `open(O_RDWR)`, a shared mapping, and a store to it
+    Map { path: PathBuf },
     /// truncate
     Truncate { path: PathBuf },
     /// unlink
@@ -62,6 +74,12 @@ enum Action {
     MountTmpfs { on: PathBuf },
     /// `open_tree(OPEN_TREE_CLONE)` of a directory, `openat(O_CREAT)` in the mount that is attached nowhere
     CreateInDetached { directory: PathBuf, name: OsString },
+    /// `open_tree(OPEN_TREE_CLONE)`, `move_mount`
+    BindTree { from: PathBuf, on: PathBuf },
+    /// `move_mount` of what is mounted at a path
+    MoveMount { from: PathBuf, on: PathBuf },
+    /// `pivot_root` to the working directory, and from there
+    PivotRoot,
     /// Make directories of this name within each other, one descriptor at a time, and create a file in the last
     CreateDeep { top: PathBuf, directory: OsString, depth: usize, name: OsString },
     /// Create and unlink this many files named by number: counts the successes
@@ -111,6 +129,29 @@ fn perform(action: Action) -> io::Result<()> {
         }
         Action::OpenForWriting { path } => drop(open(&path, OFlags::WRONLY)?),
         Action::OpenAndEmpty { path } => drop(open(&path, OFlags::RDONLY | OFlags::TRUNC)?),
+        Action::OpenLeased { path } => {
+            let read = open(&path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+            lease(&read)?;
+            drop(open(&path, OFlags::WRONLY | OFlags::NONBLOCK)?);
+        }
+        Action::Reopen { path } => {
+            let read = open(&path, OFlags::RDONLY)?;
+            drop(open(&descriptor(&read), OFlags::WRONLY)?);
+        }
+        Action::Append { path } => {
+            rustix::io::write(open(&path, OFlags::WRONLY | OFlags::APPEND)?, b"/x.so\n")?;
+        }
+        Action::CopyRange { from, to } => {
+            let (from, to) = (open(&from, OFlags::RDONLY)?, open(&to, OFlags::WRONLY)?);
+            rustix::fs::copy_file_range(from, None, to, None, 4096)?;
+        }
+        Action::Splice { path } => {
+            let (read, write) = rustix::pipe::pipe()?;
+            rustix::io::write(&write, b"/x.so\n")?;
+            let to = open(&path, OFlags::WRONLY)?;
+            rustix::pipe::splice(&read, None, &to, None, 6, rustix::pipe::SpliceFlags::empty())?;
+        }
+        Action::Map { path } => map(&open(&path, OFlags::RDWR)?)?,
         Action::Truncate { path } => truncate(&path)?,
         Action::Unlink { path } => rustix::fs::unlink(&path)?,
         Action::Rename { from, to } => rustix::fs::rename(&from, &to)?,
@@ -134,6 +175,11 @@ fn perform(action: Action) -> io::Result<()> {
         Action::Mkfifo { path } => rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0)?,
         Action::MountTmpfs { on } => mount_tmpfs(&on)?,
         Action::CreateInDetached { directory, name } => create_in_detached(&directory, &name)?,
+        Action::BindTree { from, on } => bind_tree(&from, &on)?,
+        Action::MoveMount { from, on } => {
+            rustix::mount::move_mount(CWD, &from, CWD, &on, MoveMountFlags::empty())?;
+        }
+        Action::PivotRoot => rustix::process::pivot_root(".", ".")?,
         Action::CreateDeep { top, directory, depth, name } => create_deep(&top, &directory, depth, &name)?,
         Action::Flood { directory, prefix, count } => flood(&directory, &prefix, count)?,
         Action::Churn { directory, count, watched_directory, prefix, watched } => {
@@ -203,6 +249,33 @@ fn truncate(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: a string that ends with a NUL.
     if unsafe { libc::truncate(path.as_ptr(), 0) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn lease(file: &impl AsFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: an open descriptor, and a command that takes a number.
+    let result = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Stores one byte, the one that is there.
+fn map(file: &impl AsFd) -> io::Result<()> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    let both = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping of a page at a place of the kernel's choice; the file has at least one byte.
+    unsafe {
+        let page: *mut u8 = mmap(std::ptr::null_mut(), 4096, both, MapFlags::SHARED, file, 0)?.cast();
+        page.write_volatile(page.read_volatile());
+    }
+    Ok(())
+}
+
+fn bind_tree(from: &Path, on: &Path) -> io::Result<()> {
+    use rustix::mount::OpenTreeFlags;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, from, flags)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree.as_fd(), "", CWD, on, flags)?)
 }
 
 fn mount_tmpfs(on: &Path) -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! Runs a command that may neither create nor rename files: `denied COMMAND ARGUMENT…`. Two BPF LSM programs answer EPERM to
-//! it and to nobody else, after every other check, and end with it.
+//! Runs a command that may neither create, rename, truncate nor remove files, nor mount anything: `denied COMMAND ARGUMENT…`. BPF
+//! LSM programs answer EPERM to it and to nobody else, after every other check, and end with it.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
@@ -10,12 +10,16 @@ use btf_rs::Btf;
 use integration_tests::raw_bpf::{LSM, LSM_MAC, attach, instruction, load};
 use rustix::io::FdFlags;
 
+const DENIED: [&str; 7] =
+    ["inode_create", "inode_rename", "path_truncate", "inode_unlink", "sb_mount", "sb_umount", "move_mount"];
+
 fn main() -> Result<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     let Some(program) = words.next() else { bail!("usage: denied COMMAND ARGUMENT…") };
     let btf = Btf::from_file("/sys/kernel/btf/vmlinux").context("reading the kernel's BTF")?;
     let mut links = Vec::new();
-    for function in ["bpf_lsm_inode_create", "bpf_lsm_inode_rename"] {
+    for hook in DENIED {
+        let function = &format!("bpf_lsm_{hook}");
         links.push(deny(&btf, function).with_context(|| format!("denying at {function}"))?);
     }
     // The command is this process, and so has the links.

@@ -26,6 +26,39 @@ pub(crate) fn renamed(from: &str, to: &str) -> Value {
     })
 }
 
+/// The attack program changed a file.
+pub(crate) fn modified(path: &str) -> Value {
+    json!({
+        "event.action": "modification",
+        "event.type": ["change"],
+        "event.outcome": "success",
+        "file.path": path,
+        "process.executable": "/lab/bin/attack",
+        "process.pid": "$pid",
+    })
+}
+
+/// A file's name went.
+pub(crate) fn deleted(path: &str) -> Value {
+    json!({
+        "event.action": "deletion",
+        "event.type": ["deletion"],
+        "event.outcome": "success",
+        "file.path": path,
+    })
+}
+
+/// Something was done to the mounts at a path.
+pub(crate) fn mounted(path: &str, operation: &str) -> Value {
+    json!({
+        "event.action": "mount",
+        "event.type": ["change"],
+        "event.outcome": "success",
+        "file.path": path,
+        "ldsentry.mount.operation": operation,
+    })
+}
+
 /// `touch` created a file to start from.
 pub(crate) fn touched(path: &str) -> Value {
     json!({

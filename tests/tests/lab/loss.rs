@@ -19,10 +19,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ensure!(lost(outcome)? == 0, "events are lost");
             Ok(())
         }),
-        Scenario::new("loss/flood_of_watched_files", WATCHED).any_alerts().check(|outcome| {
-            let attempts = 2 * outcome.number("count")?;
-            let paths = |alert: &Value| lookup(alert, "file.path").map(Value::to_string);
-            let named: BTreeSet<String> = outcome.alerts.iter().filter_map(paths).collect();
+        // Each is created and removed, and both is an alert.
+        Scenario::new("loss/flood_of_watched_files", WATCHED).with_changes_in_place().any_alerts().check(|outcome| {
+            let attempts = 4 * outcome.number("count")?;
+            let of = |alert: &Value, field: &str| lookup(alert, field).map(Value::to_string);
+            let named: BTreeSet<_> =
+                outcome.alerts.iter().map(|alert| (of(alert, "event.action"), of(alert, "file.path"))).collect();
             let alerts = outcome.alerts.len() as u64;
             ensure!(named.len() as u64 == alerts, "{alerts} alerts for {} files", named.len());
             let dropped =
@@ -30,11 +32,11 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             let lost = lost(outcome)?;
             ensure!(
                 alerts + dropped + lost == attempts,
-                "{attempts} files were created; {alerts} alerts, {dropped} dropped, {lost} events lost"
+                "{attempts} files were created or removed; {alerts} alerts, {dropped} dropped, {lost} events lost"
             );
             let events = increase(outcome, "ldsentry_events_total{outcome=\"success\"}")?
                 + increase(outcome, "ldsentry_events_total{outcome=\"unknown\"}")?;
-            ensure!(events + lost == attempts, "{attempts} files were created; {events} events, {lost} lost");
+            ensure!(events + lost == attempts, "{attempts} operations; {events} events, {lost} lost");
             Ok(())
         }),
         Scenario::new("loss/watched_among_unwatched", MIXED).any_alerts().check(|outcome| {
@@ -61,9 +63,11 @@ fn load() -> Scenario {
     let script = format!(
         "counters before\nmkdir one two\n\
          taskset -c 0 attack churn one {half} /etc/ld.so.conf.d one {half_watched} >/dev/null &\n\
-         taskset -c 1 attack churn two {half} /etc/ld.so.conf.d two {half_watched}\nwait\ncounters_after {watched}",
+         taskset -c 1 attack churn two {half} /etc/ld.so.conf.d two {half_watched}\nwait\ncounters_after {events}",
         half = unrelated / 2,
         half_watched = watched / 2,
+        // Each is removed again.
+        events = 2 * watched,
     );
     Scenario::new("loss/load", script).seconds(90 + unrelated / 1000).any_alerts().check(move |outcome| {
         let paths = |alert: &Value| lookup(alert, "file.path").map(Value::to_string);
@@ -76,7 +80,10 @@ fn load() -> Scenario {
         );
         ensure!(lost(outcome)? == 0, "events are lost");
         let events = increase(outcome, "ldsentry_events_total")?;
-        ensure!(events == watched, "{events} events left the kernel for {watched} files that a rule names");
+        ensure!(
+            events == 2 * watched,
+            "{events} events left the kernel for {watched} files that a rule names"
+        );
         Ok(())
     })
 }
@@ -131,7 +138,7 @@ counters before
 attack flood /etc/ld.so.conf.d a 1000 >/dev/null &
 attack flood /etc/ld.so.conf.d b 1000
 wait
-counters_after 2000
+counters_after 4000
 ";
 
 const MIXED: &str = "

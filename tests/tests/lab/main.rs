@@ -13,9 +13,11 @@ mod coverage;
 mod directories;
 mod expected;
 mod fuse;
+mod in_place;
 mod inventory;
 mod lifecycle;
 mod links;
+mod loader;
 mod loss;
 mod outcomes;
 mod paths;
@@ -43,12 +45,14 @@ fn scenarios() -> Vec<Scenario> {
         outcomes::scenarios(),
         paths::scenarios(),
         processes::scenarios(),
-        benign::scenarios(),
+        benign::scenarios().into_iter().map(Scenario::with_changes_in_place).collect(),
         callers::scenarios(),
-        containers::scenarios(),
+        containers::scenarios().into_iter().map(Scenario::with_changes_in_place).collect(),
         roots::scenarios(),
         directories::scenarios(),
         links::scenarios(),
+        in_place::scenarios(),
+        loader::scenarios(),
         loss::scenarios(),
         check::scenarios(),
         fuse::scenarios(),

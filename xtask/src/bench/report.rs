@@ -14,7 +14,7 @@ an operation passes are in it, those that learn the outcome included; what a pro
 
 ```sh
 cargo xtask bench                    # everything on this page; `--daemon FILE` for another build of the daemon
-cargo xtask bench --kernel 6.12 --only \"sensor fentry 'one rule'\"
+cargo xtask bench --kernel 6.12 --only \"sensor fentry 'one rule' --rules /lab/one.toml\"
 ```
 
 A test of `cargo xtask test` measures the rule with both ways to attach again, and fails where a figure has become worse by more than 25 instructions
@@ -23,7 +23,7 @@ or 3 %. The figures themselves are in [cost.json](cost.json).
 
 const TERMS: &str = "
 *other lengths*: no name on the way has a length that a rule's names have. *Same lengths*: all have, and none is such a name. *Depth* is that of
-directories below the file system's root. *One rule* is the built-in one; *60 rules* are generated ones of the size that Elastic's have, and the built-in
+directories below the file system's root. *One rule* is the built-in one about creations and renames; *built-in rules* are all, which look at deletions and at every `open` for writing too; *60 rules* are generated ones of the size that Elastic's have, and the built-in
 one. *Floor*: programs that do nothing, on the functions that an open, a creation and a rename pass.
 ";
 
