@@ -54,21 +54,11 @@ fn dashboards_rules_and_pages_name_metrics_that_there_are() {
 }
 
 #[test]
-fn the_grafana_dashboard_shows_every_metric() {
-    let dashboard = read("deploy/grafana/ldsentry.json");
-    let shown = words(&dashboard, "ldsentry_");
-    let missing: Vec<_> = first_column("docs/metrics.md")
-        .into_iter()
-        .filter(|name| name.starts_with("ldsentry_") && !shown.contains(name))
-        .collect();
-    assert!(missing.is_empty(), "show these in deploy/grafana/ldsentry.json: {missing:?}");
-    let ids: Vec<_> = serde_json::from_str::<Value>(&dashboard).unwrap()["panels"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|panel| panel["id"].as_u64().unwrap())
-        .collect();
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "two panels have the same id");
+fn the_panels_for_grafana_are_told_apart() {
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/ldsentry.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "two panels have the same id");
 }
 
 /// The objects of the file for Kibana.
