@@ -239,6 +239,21 @@ proptest! {
         }
     }
 
+    /// Where it is in doubt what an event says, each of the two readings can make a match and none can prevent one.
+    #[test]
+    fn a_doubt_makes_no_match_less(condition in condition(), event in event(), other in event()) {
+        let query = Query::parse_condition(&condition).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let mut fields = Fields::default();
+        let Ok(program) = query.compile(&mut fields) else {
+            return Err(TestCaseError::reject("does not compile"));
+        };
+        let (event, other) = (event.seen_by(&fields), other.seen_by(&fields));
+        prop_assert_eq!(program.verdict_without(&event, &event), program.verdict(&event));
+        let matches = program.matches(&event) || program.matches(&other);
+        let verdict = program.verdict_without(&event, &other);
+        prop_assert!(!matches || verdict == Verdict::Match, "{} {:?}", condition, verdict);
+    }
+
     /// What ignores case says the same of an event and of its other-case twin.
     #[test]
     fn insensitive_operators_ignore_the_case_of_ascii(
