@@ -10,7 +10,10 @@ const PRELOAD: &str = "/etc/ld.so.preload";
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let scenario = |name: &str, script: &str| {
-        Scenario::new(format!("container/{name}"), format!("container {name}\n{script}\ncontainer_ends"))
+        Scenario::new(
+            format!("container/{name}"),
+            format!("container {name}\nfact container \"$container\"\n{script}\ncontainer_ends"),
+        )
     };
     vec![
         // Nothing that runc does to start it is an alert, and of an operation on an overlay there is one, not two.
@@ -18,6 +21,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             inside("attack", created(PRELOAD)),
             inside("attack", renamed("/tmp/new", "/etc/ld.so.conf.d/renamed.conf")),
             inside("attack", with(created("/etc/ld.so.conf.d/linked"), json!({"file.target_path": "/x.so"}))),
+            // The name alone excludes nobody who can write a file in there.
+            inside("java", created("/etc/ld.so.conf.d/by_java")),
         ]),
         scenario("packages", &format!("{PACKAGES}{PREPARE_PACKAGE}container_runs <<'END'\n{INSTALL}END\n")),
         // From outside, through the container's root: the path is the one inside.
@@ -39,6 +44,10 @@ fn inside(program: &str, alert: Value) -> Value {
     let fields = json!({
         "process.executable": format!("/usr/local/bin/{program}"),
         "process.pid": null,
+        "container.id": "$container",
+        "container.runtime": "docker",
+        "ldsentry.process.executable.untrusted": ["overlay_upper"],
+        "ldsentry.process.in_host_mount_namespace": false,
         "ldsentry.process.mount_namespace": "$mount_namespace",
         "container.id": "$container",
         "ldsentry.file.file_system": "overlay",
@@ -60,6 +69,8 @@ attack rename /tmp/new /etc/ld.so.conf.d/renamed.conf
 attack symlink /x.so /etc/ld.so.conf.d/linked
 attack open-or-create /etc/ld.so.conf
 attack create /etc/other
+cp /usr/local/bin/attack /usr/local/bin/java
+java create /etc/ld.so.conf.d/by_java
 ";
 
 const PREPARE_PACKAGE: &str = "
