@@ -1,6 +1,5 @@
 //! What administrators and package managers do, and exactly what the rule's text says of it.
 
-use anyhow::ensure;
 use integration_tests::Scenario;
 use serde_json::{Value, json};
 
@@ -37,12 +36,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ),
             by_vim("creation", "/etc/ld.so.conf.d/x.conf"),
         ]),
-        // What gives services views of the file system of their own: their mounts over `/etc` are made elsewhere.
-        Scenario::new("benign/systemd", SYSTEMD).seconds(300).check(|outcome| {
-            let seen: Vec<_> = outcome.stdout.lines().filter(|line| line.starts_with("service ")).collect();
-            ensure!(seen.len() == 6, "these services found /etc as they were to find it: {seen:?}");
-            Ok(())
-        }),
         Scenario::new("benign/vim_creates", VIM).alert(by_vim("creation", "/etc/ld.so.conf.d/x.conf")),
     ]
 }
@@ -89,40 +82,3 @@ for kind in plain conffile; do
     test ! -e /etc/ld.so.conf.d/libdemo.conf
 done
 ";
-
-/// systemd as the first process of a pid namespace, and services with the options that mount something over `/etc`. Each says
-/// whether it has what it was to have.
-const SYSTEMD: &str = r#"
-: >results
-here=$PWD
-mkdir -p /sys/fs/cgroup/lab-systemd
-cat >begin <<'END'
-mount -t proc proc /proc
-mount -t tmpfs -o mode=755 none /run
-mount -t cgroup2 none /sys/fs/cgroup
-mkdir -p /run/systemd/system
-cd /run/systemd/system
-service() {
-    printf '[Unit]\nDefaultDependencies=no\nBefore=lab-end.service\n[Service]\nType=oneshot\n' >"lab-$1.service"
-    printf 'StandardOutput=append:%s/results\n%s\n' "$HERE" "$2" >>"lab-$1.service"
-    printf 'ExecStart=/bin/sh -c "if %s; then echo service %s; fi"\n' "$3" "$1" >>"lab-$1.service"
-    echo "Wants=lab-$1.service" >>lab.target
-}
-printf '[Unit]\nDefaultDependencies=no\nWants=lab-end.service\n' >lab.target
-printf '[Unit]\nDefaultDependencies=no\nSuccessAction=exit-force\n' >lab-end.service
-printf '[Service]\nType=oneshot\nExecStart=/bin/true\n' >>lab-end.service
-read_only='! touch /etc/lab-x 2>/dev/null'
-service full 'ProtectSystem=full' "$read_only"
-service strict 'ProtectSystem=strict' "$read_only"
-service paths 'ReadOnlyPaths=/etc' "$read_only"
-service temporary 'TemporaryFileSystem=/etc' 'test ! -e /etc/ld.so.conf'
-service bound 'BindReadOnlyPaths=/usr:/etc' 'test -e /etc/bin'
-printf 'PrivateTmp=yes\nProtectHome=yes\nProtectKernelTunables=yes\nPrivateDevices=yes' >options
-service private "$(cat options)" 'touch /etc/lab-x'
-exec env -i container=lab PATH="$PATH" /lib/systemd/systemd --unit=lab.target --log-target=console --log-level=info
-END
-sh -c 'echo $$ >/sys/fs/cgroup/lab-systemd/cgroup.procs
-HERE=$1 exec unshare --mount --pid --fork --cgroup --ipc --uts --kill-child sh -eu begin' sh "$here" >&2
-rm -f /etc/lab-x
-cat results
-"#;

@@ -124,7 +124,6 @@ pub(crate) const ROWS: &[Row] = &[
             "in_place/unwatched_mounts",
             "in_place/like_systemd",
             "in_place/like_runc",
-            "benign/systemd",
         ],
         note: "Of `mount(MS_MOVE)` the place that it goes to is known, and the old one only as the process named it. Services that systemd \
                starts with a view of their own of the file system, and containers, give no alert.",
