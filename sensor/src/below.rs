@@ -3,12 +3,11 @@
 //!
 //! That can take as long as who made the file system likes, so it is done beside the event path, by a thread of its own.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
+use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -16,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::enrich::text_path;
 use crate::event::{self, Action, Event, Origin, Outcome, View};
+use crate::links::{self, Link};
 use crate::prefix::Prefix;
 
 /// Files below one directory that get an event.
@@ -64,15 +64,15 @@ impl Search {
     pub fn run(self) -> Found {
         let shown = &self.event.file.paths[0].text;
         let mut reason = "it has no path here".to_owned();
-        for Place { root, path } in &self.places {
-            let root = match rustix::fs::open(root, PLACE, Mode::empty()) {
+        for place in &self.places {
+            let root = match place.root() {
                 Ok(root) => root,
                 Err(error) => {
                     reason = error.to_string();
                     continue;
                 }
             };
-            match self.look_into(&root, path) {
+            match self.look_into(&root, &place.path) {
                 Ok((files, complete)) => {
                     let events = (2..).zip(&files).map(|(part, file)| self.derive(part, file)).collect();
                     let incomplete = (!complete)
@@ -149,8 +149,26 @@ struct File {
 /// Where it could be reached.
 #[derive(Debug)]
 struct Place {
-    root: PathBuf,
+    proc: PathBuf,
+    /// Whose root directory to begin at.
+    pid: u32,
+    /// A directory below that one which takes its place.
+    above: Vec<u8>,
     path: Vec<u8>,
+}
+
+impl Place {
+    fn of(proc: &Path, pid: u32, path: &[u8]) -> Self {
+        Self { proc: proc.to_owned(), pid, above: Vec::new(), path: path.to_vec() }
+    }
+
+    fn root(&self) -> io::Result<OwnedFd> {
+        let root = links::open(&self.proc, self.pid, Link::Root)?;
+        match self.above.strip_prefix(b"/").unwrap_or(&self.above) {
+            b"" => Ok(root),
+            above => Ok(rustix::fs::openat(&root, above, PLACE, Mode::empty())?),
+        }
+    }
 }
 
 /// What opens a directory, and waits for nobody.
@@ -178,21 +196,17 @@ fn bytes(path: &event::Path) -> &[u8] {
 
 fn places(event: &Event, proc: &Path) -> Vec<Place> {
     let process = &event.process;
-    let host = || {
-        fs::metadata(proc.join("1/ns/mnt"))
-            .is_ok_and(|namespace| namespace.ino() == u64::from(process.mount_namespace))
-    };
+    let host = || links::namespace(proc, 1, Link::MountNamespace) == Some(u64::from(process.mount_namespace));
     let paths = event.file.paths.iter().filter(|path| !path.truncated);
     let has_host_view = event.file.paths.iter().any(|path| path.view == View::Host);
-    let root = |pid: u32| proc.join(pid.to_string()).join("root");
     let mut places = Vec::new();
     for path in paths {
         match path.view {
             View::Process => {
-                places.push(Place { root: root(process.pid), path: bytes(path).to_vec() });
+                places.push(Place::of(proc, process.pid, bytes(path)));
                 // The process can be gone. Its root directory is the host's if there is no other view.
                 if !has_host_view && host() {
-                    places.push(Place { root: root(1), path: bytes(path).to_vec() });
+                    places.push(Place::of(proc, 1, bytes(path)));
                 }
             }
             View::Host => places.push(seen_by_host(event, path, proc)),
@@ -208,14 +222,14 @@ fn seen_by_host(event: &Event, path: &event::Path, proc: &Path) -> Place {
     let views = event.file.paths.iter().filter(|path| path.view == View::Process && !path.truncated);
     let rests = views.map(bytes).filter(|rest| path.ends_with(rest));
     let rest = rests.max_by_key(|rest| rest.len()).unwrap_or(path);
-    let above = &path[..path.len() - rest.len()];
-    let root = proc.join("1/root").join(OsStr::from_bytes(above.strip_prefix(b"/").unwrap_or(above)));
-    Place { root, path: rest.to_vec() }
+    let above = path[..path.len() - rest.len()].to_vec();
+    Place { above, ..Place::of(proc, 1, rest) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::ffi::OsStr;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
     use crate::testing;

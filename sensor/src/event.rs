@@ -224,6 +224,21 @@ pub struct Container {
     pub runtime: Option<Runtime>,
     /// The uid of its pod in Kubernetes.
     pub pod_uid: Option<String>,
+    /// What the host's files call it.
+    pub names: ContainerNames,
+}
+
+/// What a container and its pod are called, as far as the host's files tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerNames {
+    /// The container.
+    pub container: Option<String>,
+    /// Its image.
+    pub image: Option<String>,
+    /// The namespace of its pod.
+    pub namespace: Option<String>,
+    /// Its pod.
+    pub pod: Option<String>,
 }
 
 /// What runs a container.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Where the daemon keeps what only lives as long as the system runs.
-const RUN_DIRECTORY: &str = "/run/ldsentry";
+pub const RUN_DIRECTORY: &str = "/run/ldsentry";
 
 /// What came of the last reload.
 const RELOAD: &str = "/run/ldsentry/reload";

@@ -4,7 +4,7 @@
 //! the pipeline. What it does not take is counted.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::{Level, LogFormat, LogOptions};
 use crate::metrics::{Counter, Handle, Metrics};
 use crate::queue::Queue;
+use crate::sandbox;
 
 /// Overrides the configured level, in the syntax of tracing's `Targets`: `debug`, `info,sensor::kernel=trace`.
 pub const VARIABLE: &str = "LDSENTRY_LOG";
@@ -68,14 +69,16 @@ pub struct Log {
 
 impl Log {
     /// Starts logging as `options` say, or [`VARIABLE`].
-    pub fn start(options: &LogOptions, metrics: &Metrics) -> Result<Self, LogError> {
+    ///
+    /// `confined` is whether its thread, which is older than the sandbox, is to have no privileges either.
+    pub fn start(options: &LogOptions, confined: bool, metrics: &Metrics) -> Result<Self, LogError> {
         let shown: Targets = match std::env::var(VARIABLE) {
             Ok(value) if !value.is_empty() => {
                 value.parse().map_err(|error| LogError::Level { value, error })?
             }
             _ => targets(options.level),
         };
-        let lines = Lines::start(io::stderr(), metrics).map_err(LogError::Thread)?;
+        let lines = Lines::start(io::stderr(), confined, metrics).map_err(LogError::Thread)?;
         let color =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let lines_out = fmt::layer().with_writer(lines.clone()).with_ansi(color);
@@ -107,16 +110,24 @@ struct Lines {
 }
 
 impl Lines {
-    fn start(mut output: impl Write + Send + 'static, metrics: &Metrics) -> io::Result<Self> {
+    fn start(mut output: impl Write + Send + 'static, confined: bool, metrics: &Metrics) -> io::Result<Self> {
         let queue = Arc::new(Queue::<Vec<u8>>::new(WAITING_LINES));
         let lost = metrics.counter(Counter::LogLinesLost).clone();
         let lines = Self { queue: Arc::clone(&queue), lost: lost.clone() };
+        let begun = Arc::new(Barrier::new(2));
+        let begins = Arc::clone(&begun);
         thread::Builder::new().name("log".to_owned()).spawn(move || {
+            if confined {
+                sandbox::confine_helper();
+            }
+            begins.wait();
             while let Some(line) = queue.next() {
                 let written = output.write_all(&line).is_ok();
                 queue.complete(|| lost.add(u64::from(!written)));
             }
         })?;
+        // Later it could not give up anything any more.
+        begun.wait();
         Ok(lines)
     }
 
@@ -163,7 +174,7 @@ mod tests {
     fn messages_arrive_in_order_before_the_end() {
         let metrics = Metrics::default();
         let (reader, writer) = io::pipe().unwrap();
-        let lines = Lines::start(writer, &metrics).unwrap();
+        let lines = Lines::start(writer, false, &metrics).unwrap();
         let subscriber = tracing_subscriber::fmt()
             .json()
             .flatten_event(true)
@@ -187,7 +198,7 @@ mod tests {
     fn a_reader_that_does_not_read_stops_nobody_and_is_counted() {
         let metrics = Metrics::default();
         let (reader, writer) = io::pipe().unwrap();
-        let lines = Lines::start(writer, &metrics).unwrap();
+        let lines = Lines::start(writer, false, &metrics).unwrap();
         // More than a pipe (64 KiB) and the queue hold.
         let count = 10 * WAITING_LINES as u64;
         for _ in 0..count {

@@ -4,6 +4,7 @@ mod error;
 mod inventory;
 mod raise;
 mod reload;
+mod sandbox;
 mod self_test;
 mod source;
 
@@ -16,10 +17,11 @@ use tokio::time::MissedTickBehavior;
 
 pub use self::error::PipelineError;
 pub use self::reload::Reread;
+pub use self::sandbox::written_directories;
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
 use crate::below::Found;
-use crate::config::{self, Attach, MetricsOptions, SensorOptions, Settings};
+use crate::config::{self, Attach, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion};
 use crate::ecs;
@@ -30,6 +32,7 @@ use crate::host::Procfs;
 use crate::instance::Instance;
 use crate::inventory::Inventory;
 use crate::kernel::{self, AttachMode, Diagnostics, Ring};
+use crate::links;
 use crate::load::Loaded;
 use crate::log::Log;
 use crate::memory::{self, Memory};
@@ -83,14 +86,17 @@ pub async fn run(
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
     let health = Health::default();
-    if let Some(MetricsOptions { listen }) = settings.metrics {
-        StatusServer::start(listen, &health, metrics)?;
+    let server = settings.metrics.as_ref().map(|metrics| StatusServer::bind(metrics.listen)).transpose()?;
+    let (mut watcher, input) = source::open(&settings.sensor, &loaded.engine, metrics)?;
+    // Everything is attached, and nothing else that has threads is there yet.
+    sandbox::enter(&settings, &mut watcher);
+    if let Some(server) = server {
+        server.start(&health, metrics)?;
     }
     let outputs = Outputs::open(&settings.output, &settings.spool, metrics)?;
     if settings.sensor.inventory == config::Inventory::Alert {
         metrics.alerts(crate::inventory::RULE_ID);
     }
-    let (watcher, input) = source::open(&settings.sensor, &loaded.engine, metrics)?;
     // Only now that everything is hooked: between the two nothing is missed.
     let inventory = inventory::begin(settings.sensor.inventory, &loaded.engine);
     let mut pipeline = Pipeline {
@@ -187,7 +193,7 @@ impl Pipeline<'_> {
                 () = pass_on(&mut diagnostics) => {}
                 Some(found) = self.searches.join_next() => self.found(found.unwrap_or_default()),
                 Some(found) = self.inventory.join_next() => self.tell(found.unwrap_or_default()),
-                _ = beat.tick() => self.beat(),
+                _ = beat.tick() => self.beat()?,
                 () = sleep_until(deadline) => {}
             }
         }
@@ -321,10 +327,14 @@ impl Pipeline<'_> {
     }
 
     /// Shows that the pipeline moves, and what the kernel counted.
-    fn beat(&self) {
+    fn beat(&self) -> Result<(), PipelineError> {
+        if links::is_reader_gone() {
+            return Err(PipelineError::ReaderGone);
+        }
         self.health.beat();
         self.watcher.count(&self.metrics);
         notify::watchdog();
+        Ok(())
     }
 
     /// Prints all counters.

@@ -17,7 +17,7 @@ use crate::alert::lookup;
 const OTHER_DAEMON: &str = "LDSENTRY_LAB_DAEMON";
 
 /// Programs for scripts.
-const HELPERS: [&str; 4] = ["attack", "bpf-objects", "denied", "uring"];
+const HELPERS: [&str; 5] = ["attack", "bpf-objects", "denied", "hijacked", "uring"];
 
 /// The attacks of a 32-bit process. Rust has no such target here, and the C compiler needs nothing beside itself.
 const ATTACK_32: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/c/attack32.c");

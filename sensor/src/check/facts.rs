@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::kernel::hooked_functions;
+use crate::sandbox;
 
 /// The oldest kernel that ldsentry is for: the first long-term one with a ring buffer (5.8) and these capabilities.
 const OLDEST: (u32, u32) = (5, 10);
 
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
@@ -43,6 +45,16 @@ pub struct Facts {
     pub perf_event_paranoid: i32,
     /// Whether the kernel's function tracer, which calls the programs, has been switched off.
     pub tracer_off: bool,
+    /// Version of Landlock's interface, where the kernel has it.
+    pub landlock: Option<i32>,
+    /// Whether the kernel filters system calls.
+    pub system_call_filters: bool,
+    /// Whether `SELinux` enforces its policy.
+    pub selinux_enforces: bool,
+    /// The `AppArmor` profile that is enforced on this process.
+    pub apparmor_profile: Option<String>,
+    /// How many bytes this process may lock in memory, if that is limited.
+    pub memlock: Option<u64>,
     /// The BTF to use.
     pub btf: Btf,
 }
@@ -95,6 +107,11 @@ impl Facts {
             kprobes: root.join("sys/bus/event_source/devices/kprobe").exists(),
             missing_functions: missing_functions(&root.join("proc/kallsyms")),
             perf_event_paranoid: text("proc/sys/kernel/perf_event_paranoid").trim().parse().unwrap_or(0),
+            landlock: sandbox::landlock_version(),
+            system_call_filters: root.join("proc/sys/kernel/seccomp/actions_avail").exists(),
+            selinux_enforces: text("sys/fs/selinux/enforce").trim() == "1",
+            apparmor_profile: apparmor_profile(&text("proc/self/attr/current")),
+            memlock: memlock(&text("proc/self/limits")),
             tracer_off: text("proc/sys/kernel/ftrace_enabled").trim() == "0",
             btf: btf.map_or(Btf::Kernel, |path| Btf::Given(path.to_owned())),
         }
@@ -102,9 +119,7 @@ impl Facts {
 
     /// Whether the kernel is older than ldsentry is for. One that does not say its version is not.
     pub(super) fn is_too_old(&self) -> bool {
-        let mut numbers = self.release.split(|character: char| !character.is_ascii_digit());
-        let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
-        number().zip(number()).is_some_and(|version| version < OLDEST)
+        self.is_older_than(OLDEST)
     }
 
     /// What is needed to load and attach tracing programs, and this process has not.
@@ -131,9 +146,35 @@ impl Facts {
         self.has(CAP_SYS_PTRACE)
     }
 
+    /// Whether the kernel counts maps as locked memory (before 5.11), and this process may not lock enough.
+    pub(super) fn lacks_locked_memory(&self) -> bool {
+        /// Rings, maps and programs, generously.
+        const NEEDED: u64 = 64 << 20;
+        self.is_older_than((5, 11))
+            && self.memlock.is_some_and(|limit| limit < NEEDED)
+            && !self.has(CAP_SYS_RESOURCE)
+    }
+
+    fn is_older_than(&self, version: (u32, u32)) -> bool {
+        let mut numbers = self.release.split(|character: char| !character.is_ascii_digit());
+        let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
+        number().zip(number()).is_some_and(|own| own < version)
+    }
+
     fn has(&self, capability: u32) -> bool {
         self.capabilities >> capability & 1 != 0
     }
+}
+
+/// `PROFILE (enforce)`: any other mode refuses nothing. With `SELinux` the same file has another form.
+fn apparmor_profile(text: &str) -> Option<String> {
+    text.trim().strip_suffix(" (enforce)").map(str::to_owned)
+}
+
+/// The soft limit, of the line of /proc/PID/limits.
+fn memlock(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The kernel names its functions to everybody, only their addresses are for root.

@@ -74,6 +74,8 @@ pub struct Site {
     pub rules: Result<usize, String>,
     /// Those of its files that others could change.
     pub exposed: Vec<Exposed>,
+    /// Directories that are to be written to, and what is wrong with them, if something is.
+    pub directories: Vec<(PathBuf, Option<String>)>,
     /// What is to deliver the events.
     pub source: Source,
     /// How to attach, if that is prescribed.
@@ -96,7 +98,7 @@ impl Report {
         let mut findings = vec![host.configuration(), host.rules(), host.files()];
         findings.extend([host.kernel(), host.privileges(), host.lockdown(), host.btf(), host.maps()]);
         findings.extend(AttachMode::ALL.map(|mode| host.programs(mode)));
-        findings.extend([host.fanotify(), host.lsm()]);
+        findings.extend([host.fanotify(), host.lsm(), host.policies(), host.sandbox(), host.directories()]);
         let (source, attach) = (host.source(), host.attach());
         let set_up = site.configuration.is_ok() && site.rules.is_ok() && site.exposed.is_empty();
         let watchable = source.is_some() && set_up;
@@ -294,6 +296,12 @@ impl Host<'_> {
                 finding(self.lacking(), error.to_string()).cause(&Cause::of(error, self.facts), self.facts)
             }
             None if self.results().is_empty() => finding(Status::Note, "not tried without BTF".to_owned()),
+            None if self.facts.lacks_locked_memory() => finding(
+                Status::Note,
+                format!("the kernel makes them; {} bytes may be locked", self.facts.memlock.unwrap_or_default()),
+            )
+            .meaning("Before Linux 5.11 maps count as locked memory: a larger ring can be refused.")
+            .remedy("LimitMEMLOCK=infinity in a systemd unit, `ulimit -l unlimited`, --ulimit memlock=-1 for a container."),
             None => finding(Status::Ok, "the kernel makes them".to_owned()),
         }
     }
@@ -384,6 +392,91 @@ impl Host<'_> {
                 .remedy("Nothing. To have it, add `bpf` to lsm= on the kernel's command line."),
             None => finding(Status::Note, UNKNOWN.to_owned()),
         }
+    }
+}
+
+impl Host<'_> {
+    /// What may refuse on top of capabilities.
+    fn policies(&self) -> Finding {
+        let finding = |status, found: String| {
+            Finding::new("mandatory_access", "no policy of SELinux or AppArmor against it", status, found)
+        };
+        let found = match (self.facts.selinux_enforces, &self.facts.apparmor_profile) {
+            (true, _) => "SELinux enforces its policy".to_owned(),
+            (false, Some(profile)) => format!("AppArmor enforces the profile `{profile}` on this process"),
+            (false, None) => return finding(Status::Ok, "none is enforced on this process".to_owned()),
+        };
+        // What was tried just now was not refused.
+        if self.source().is_some() && !self.facts.selinux_enforces {
+            return finding(Status::Ok, found);
+        }
+        let (meaning, remedy) = if self.facts.selinux_enforces {
+            (
+                "A service runs in a domain of its own, not in that of your shell: bpf and perf_event there, reading other processes \
+                 in /proc, and writing to the outputs' directories can be refused although `check` succeeds here.",
+                "Run `check` as the service does: `systemd-run --wait --pipe ldsentry check`. Denials: `ausearch -m avc -c ldsentry`; \
+                 `audit2allow` makes a module of them.",
+            )
+        } else {
+            (
+                "The profile can refuse bpf, perf_event_open, ptrace and mounts, as container runtimes' own profiles do.",
+                "Run the container with apparmor=unconfined, or a profile that allows them. Denials are in the kernel's log \
+                 (`apparmor=\"DENIED\"`).",
+            )
+        };
+        finding(Status::Note, found).meaning(meaning).remedy(remedy)
+    }
+
+    /// What `run` gives up, if the kernel takes it.
+    fn sandbox(&self) -> Finding {
+        let finding = |status, found: String| {
+            Finding::new(
+                "sandbox",
+                "Landlock and seccomp, to give up what is no longer needed",
+                status,
+                found,
+            )
+        };
+        match (self.facts.landlock, self.facts.system_call_filters) {
+            (Some(version), true) => finding(Status::Ok, format!("Landlock {version}, and seccomp")),
+            (landlock, seccomp) => {
+                let missing: Vec<&str> = [("Landlock", landlock.is_some()), ("seccomp", seccomp)]
+                    .into_iter()
+                    .filter_map(|(name, there)| (!there).then_some(name))
+                    .collect();
+                finding(Status::Note, format!("the kernel has no {}", missing.join(" and no ")))
+                    .meaning(
+                        "The daemon watches all the same. Whoever takes it over can do more: docs/privileges.md says what is left.",
+                    )
+                    .remedy(
+                        "Landlock came with Linux 5.13 and has to be among the security modules: add `landlock` to lsm= on the \
+                         kernel's command line.",
+                    )
+            }
+        }
+    }
+
+    fn directories(&self) -> Finding {
+        let finding = |status, found: String| {
+            Finding::new("directories", "directories that can be written to", status, found)
+        };
+        let faulty: Vec<String> = self
+            .site
+            .directories
+            .iter()
+            .filter_map(|(path, fault)| Some(format!("{}: {}", path.display(), fault.as_ref()?)))
+            .collect();
+        if faulty.is_empty() {
+            let all: Vec<String> =
+                self.site.directories.iter().map(|(path, _)| path.display().to_string()).collect();
+            return finding(Status::Ok, all.join(", "));
+        }
+        finding(Status::Note, faulty.join("\n"))
+            .meaning(
+                "What belongs there is not written: alerts, those that wait for the network, or (/run/ldsentry) the self-test and the \
+                 answer of `ldsentry reload`.",
+            )
+            .remedy("Make it, for root alone (`install -d -m 0750 DIRECTORY`), or correct the configuration. A read-only root: mount a tmpfs or a volume there.")
     }
 }
 

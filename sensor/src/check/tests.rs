@@ -23,6 +23,11 @@ fn healthy() -> Facts {
         missing_functions: Vec::new(),
         perf_event_paranoid: 3,
         tracer_off: false,
+        landlock: Some(4),
+        system_call_filters: true,
+        selinux_enforces: false,
+        apparmor_profile: None,
+        memlock: None,
         btf: Btf::Kernel,
     }
 }
@@ -32,6 +37,7 @@ fn site() -> Site {
         configuration: Ok(Some("/etc/ldsentry/ldsentry.toml".into())),
         rules: Ok(1),
         exposed: Vec::new(),
+        directories: vec![("/run/ldsentry".into(), None)],
         source: Source::Auto,
         attach: None,
     }
@@ -214,6 +220,36 @@ fn files_that_others_can_change() {
     insta::assert_snapshot!(part);
 }
 
+/// None of it is in the way, and all of it is told with what to do.
+#[test]
+fn half_an_installation_on_an_odd_host() {
+    let facts = Facts {
+        release: "5.10.0-21-amd64".to_owned(),
+        landlock: None,
+        selinux_enforces: true,
+        memlock: Some(65536),
+        capabilities: 0x1ff_feff_ffff,
+        ..healthy()
+    };
+    let fault = |text: &str| Some(text.to_owned());
+    let directories = vec![
+        ("/var/log/ldsentry".into(), fault("No such file or directory (os error 2)")),
+        ("/run/ldsentry".into(), fault("Read-only file system (os error 30)")),
+    ];
+    let site = Site { configuration: Ok(None), directories, ..site() };
+    let report = Report::new(&site, &facts, &with_fanotify(attempts(Ok(()), Ok(()))));
+    assert!(report.watchable);
+    insta::assert_snapshot!(report);
+    let facts = Facts { apparmor_profile: Some("docker-default".to_owned()), ..healthy() };
+    let refused = || refused(AttachMode::Fentry, Step::Load, 13);
+    let report = Report::new(&site, &facts, &attempts(Err(refused()), Err(refused())));
+    let policy = report.findings.iter().find(|finding| finding.id == "mandatory_access").unwrap();
+    assert!(
+        policy.remedy.as_ref().is_some_and(|remedy| remedy.contains("apparmor=unconfined")),
+        "{policy:?}"
+    );
+}
+
 #[test]
 fn a_kernel_that_is_too_old() {
     let facts = Facts {
@@ -306,6 +342,11 @@ fn facts_are_read_from_the_files_of_the_kernel() {
     write("proc/self/uid_map", "         0     100000      65536\n");
     write("proc/sys/kernel/osrelease", "5.10.0-21-amd64\n");
     write("proc/sys/kernel/ftrace_enabled", "0\n");
+    write("proc/self/attr/current", "docker-default (enforce)\n");
+    write(
+        "proc/self/limits",
+        "Limit  Soft Limit  Hard Limit\nMax locked memory         8388608              8388608              bytes\n",
+    );
     write("proc/sys/kernel/perf_event_paranoid", "3\n");
     write("sys/kernel/security/lsm", "lockdown,capability,bpf");
     write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
@@ -315,7 +356,8 @@ fn facts_are_read_from_the_files_of_the_kernel() {
         "0000000000000000 T vfs_rename\n0000000000000000 t security_inode_rename\n\
          0000000000000000 T security_inode_create_x\t[module]\n",
     );
-    let facts = Facts::read(root.path(), Some(Path::new("/boot/btf")));
+    // Landlock is asked for by a call.
+    let facts = Facts { landlock: None, ..Facts::read(root.path(), Some(Path::new("/boot/btf"))) };
     insta::assert_debug_snapshot!(facts);
 }
 

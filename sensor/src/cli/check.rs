@@ -62,6 +62,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     };
     let engine = engine.context("the rules in the binary do not load")?;
 
+    let directories = pipeline::written_directories(&settings);
     let Settings { sensor, .. } = settings;
     let tried = pipeline::try_sources(&sensor, &engine);
     let at_fault = tried.hooks.as_ref().err().filter(|error| error.is_about_given_file());
@@ -71,7 +72,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let facts = Facts::read(Path::new("/"), sensor.btf.as_deref());
     let set_up = configuration.is_ok() && rules.is_ok() && exposed.is_empty() && at_fault.is_none();
     let attach = pipeline::attach_mode(sensor.attach);
-    let site = Site { configuration, rules, exposed, source: sensor.source, attach };
+    let site = Site { configuration, rules, exposed, directories, source: sensor.source, attach };
     let report = Report::new(&site, &facts, &tried);
     match format {
         TextFormat::Text => output::print(&report.to_string())?,

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::check::{Facts, explain};
-use crate::config::{Attach, ConfigError, Format, Overrides, RuleSource, Settings, Source};
+use crate::config::{Attach, ConfigError, Format, Overrides, RuleSource, Sandbox, Settings, Source};
 use crate::kernel::KernelError;
+use crate::links;
 use crate::load::{Loaded, load_with};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, PipelineError};
 use crate::rule::Diagnostic;
+use anyhow::Context as _;
 use clap::Args;
 
 use super::Exit;
@@ -96,7 +98,14 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Fault);
     }
     let metrics = Metrics::default();
-    let log = Log::start(&settings.log, &metrics)?;
+    let sandboxed = settings.sensor.sandbox == Sandbox::On;
+    if sandboxed {
+        links::start_reader().context(
+            "cannot start the process that reads /proc: raise the limit on tasks (`ulimit -u`, TasksMax=), or set \
+             sensor.sandbox to \"off\"",
+        )?;
+    }
+    let log = Log::start(&settings.log, sandboxed, &metrics)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (btf, again) = (settings.sensor.btf.clone(), || reread(args));
     let result = runtime.block_on(pipeline::run(settings, loaded, &again, &metrics, &log));

@@ -25,7 +25,7 @@ pub use network::{
 };
 pub use options::{
     Attach, FileOptions, Format, Inventory, Level, LogFormat, LogOptions, MetricsOptions, OutputOptions,
-    RulesOptions, SensorOptions, Source, StdoutOptions, TrustedExclusions,
+    RulesOptions, Sandbox, SensorOptions, Source, StdoutOptions, TrustedExclusions,
 };
 use options::{ExceptionOptions, Options};
 use reference::schema;
@@ -163,6 +163,21 @@ impl Settings {
         self
     }
 
+    /// Directories that the daemon writes to while it runs, beside those of its own.
+    pub fn written_directories(&self) -> Vec<PathBuf> {
+        let files = [&self.output.file, &self.output.suppressed].into_iter().flatten().map(|file| &file.path);
+        let spool = self.output.has_network().then_some([&self.spool.path, &self.spool.dead_letters]);
+        let paths = files.chain(spool.into_iter().flatten());
+        // What a link leads to is written to as well.
+        let real = |path: &PathBuf| std::fs::canonicalize(path).ok();
+        let parent = |path: &Path| path.parent().map(Path::to_owned);
+        let places = |path: &PathBuf| [parent(path), real(path).as_deref().and_then(parent)];
+        let mut directories: Vec<PathBuf> = paths.flat_map(places).flatten().collect();
+        directories.sort();
+        directories.dedup();
+        directories
+    }
+
     /// The settings as a configuration file, defaults included. Secrets are no part of the settings: files and
     /// environment variables hold them, and only their names are here.
     pub fn to_toml(&self) -> String {
@@ -195,6 +210,11 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("sensor.attach", from.attach == to.attach),
         ("sensor.btf", from.btf == to.btf),
         ("sensor.ring_bytes", from.ring_bytes == to.ring_bytes),
+        ("sensor.sandbox", from.sandbox == to.sandbox),
+        (
+            "that nothing leaves the host",
+            from.sandbox == Sandbox::Off || old.output.has_network() || !new.output.has_network(),
+        ),
         ("[spool]", old.spool == new.spool),
         ("[metrics]", old.metrics == new.metrics),
         ("[log]", old.log == new.log),

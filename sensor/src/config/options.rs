@@ -52,6 +52,9 @@ pub struct SensorOptions {
     /// How often the sensor makes a file of its own, below `/run/ldsentry`, and must see it: at start, and then in this
     /// interval, or `"off"`. If it does not, it raises an alert and ends with exit code 4.
     pub self_test: Interval,
+    /// Whether the daemon gives up what it no longer needs once everything is attached, so that whoever takes it over has little:
+    /// docs/privileges.md.
+    pub sandbox: Sandbox,
 }
 
 impl Default for SensorOptions {
@@ -64,6 +67,7 @@ impl Default for SensorOptions {
             inventory: Inventory::Off,
             outcome_timeout: Span::from_secs(1),
             self_test: Interval::from_secs(5 * 60),
+            sandbox: Sandbox::Off,
         }
     }
 }
@@ -91,6 +95,17 @@ pub enum Source {
     Ebpf,
     /// fanotify, which works on more kernels and sees less.
     Fanotify,
+}
+
+/// Whether the daemon gives up what it no longer needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    /// Capabilities, system calls and writing outside its own directories, as far as the kernel can take them; what it cannot
+    /// is said at start.
+    On,
+    /// Nothing.
+    Off,
 }
 
 /// How eBPF programs are attached to the kernel's functions.
@@ -196,6 +211,12 @@ impl OutputOptions {
         let Self { stdout: _, file, suppressed, elasticsearch, syslog, webhook, alertmanager } = self;
         let files = file.iter_mut().chain(suppressed).map(|file| &mut file.path);
         files.chain(network_paths(elasticsearch, syslog, webhook, alertmanager))
+    }
+
+    /// Whether anything leaves the host.
+    pub fn has_network(&self) -> bool {
+        let Self { elasticsearch, syslog, webhook, alertmanager, .. } = self;
+        elasticsearch.is_some() || syslog.is_some() || webhook.is_some() || alertmanager.is_some()
     }
 
     /// Files with secrets and certificates.

@@ -81,6 +81,15 @@ impl Field {
             Self::ContainerRuntime => {
                 ("the cgroup's name tells", "`docker`, `containerd`, `cri-o`, `podman`")
             }
+            Self::ContainerName => ("the host's files tell", "what it is called in its pod, or by Docker"),
+            Self::ContainerImage => ("a container of Docker's", "as the container was made with"),
+            Self::OrchestratorResourceName | Self::KubernetesPodName => {
+                ("the node's files tell", "the pod's name")
+            }
+            Self::OrchestratorNamespace | Self::KubernetesNamespace => {
+                ("the node's files tell", "the pod's namespace")
+            }
+            Self::KubernetesContainerName => ("in a pod, the node's files tell", "as `container.name`"),
             Self::OrchestratorType => ("in a pod", "`kubernetes`"),
             Self::OrchestratorResourceType => ("in a pod", "`pod`"),
             Self::OrchestratorResourceId | Self::KubernetesPodUid => ("in a pod", "the pod's uid"),

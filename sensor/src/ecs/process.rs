@@ -99,9 +99,14 @@ impl Document<'_> {
 
     fn container(&self, field: Field) -> Value<'_> {
         let Some(container) = &self.event.process.container else { return Value::Missing };
-        let pod = container.pod_uid.as_deref();
+        let (pod, names) = (container.pod_uid.as_deref(), &container.names);
         match field {
             Field::ContainerId => known(&container.id),
+            Field::ContainerName => optional(names.container.as_deref()),
+            Field::ContainerImage => optional(names.image.as_deref()),
+            Field::OrchestratorResourceName | Field::KubernetesPodName => optional(names.pod.as_deref()),
+            Field::OrchestratorNamespace | Field::KubernetesNamespace => optional(names.namespace.as_deref()),
+            Field::KubernetesContainerName => optional(pod.and(names.container.as_deref())),
             Field::ContainerRuntime => optional(container.runtime.map(|runtime| match runtime {
                 Runtime::Docker => "docker",
                 Runtime::Containerd => "containerd",

@@ -13,7 +13,8 @@
 //! Containers can be within containers: the innermost one counts. Whoever may make cgroups may give them such names, so that this
 //! says where to look, and decides nothing.
 
-use crate::event::{Container, Runtime};
+use crate::event::{Container, ContainerNames, Runtime};
+use crate::host::Host;
 
 /// Digits of the id that all of these engines give a container.
 const ID_LENGTH: usize = 64;
@@ -44,6 +45,11 @@ pub(crate) fn of_procfs(text: &str) -> (Option<String>, Option<Container>) {
     of_paths(text.lines().rev().filter_map(path))
 }
 
+/// The container with what the host's files call it.
+pub(crate) fn with_names(container: Option<Container>, host: &mut impl Host) -> Option<Container> {
+    container.map(|container| Container { names: host.container_names(&container), ..container })
+}
+
 fn of_paths(paths: impl Iterator<Item = String>) -> (Option<String>, Option<Container>) {
     let mut first = None;
     for path in paths {
@@ -68,7 +74,8 @@ pub fn of_cgroup(path: &str) -> Option<Container> {
             let by_name = PREFIXES.iter().find(|(name, _)| *name == prefix.unwrap_or(parent));
             let by_parent = PARENTS.iter().find(|(name, _)| prefix.is_none() && *name == parent);
             let runtime = by_name.or(by_parent).map(|(_, runtime)| *runtime);
-            found = Some(Container { id: id.to_owned(), runtime, pod_uid: pod.clone() });
+            let names = ContainerNames::default();
+            found = Some(Container { id: id.to_owned(), runtime, pod_uid: pod.clone(), names });
         }
         parent = component;
     }
@@ -124,7 +131,12 @@ mod tests {
     #[track_caller]
     fn assert_is(path: &str, runtime: Option<Runtime>, pod: Option<&str>) {
         let path = spelled_out(path);
-        let expected = Container { id: ID.to_owned(), runtime, pod_uid: pod.map(str::to_owned) };
+        let expected = Container {
+            id: ID.to_owned(),
+            runtime,
+            pod_uid: pod.map(str::to_owned),
+            names: ContainerNames::default(),
+        };
         assert_eq!(of_cgroup(&path), Some(expected), "{path}");
     }
 

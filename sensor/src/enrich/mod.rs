@@ -202,7 +202,7 @@ pub(crate) fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
         capabilities: fixed.capabilities,
         cgroup_id: fixed.cgroup,
         cgroup,
-        container,
+        container: container::with_names(container, host),
         mount_namespace: fixed.mount_namespace,
         in_host_mount_namespace: is_hosts(fixed.mount_namespace, host),
         pid_namespace: fixed.pid_namespace,

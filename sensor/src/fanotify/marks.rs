@@ -99,6 +99,16 @@ impl Marks {
         })
     }
 
+    /// What leads to what.
+    pub(super) fn prefixes(&self) -> &[Prefix] {
+        &self.prefixes
+    }
+
+    /// Asks for what leads to other paths, and for other notifications, from the next [`Self::cover_all`] on.
+    pub(super) fn change(&mut self, masks: Masks, prefixes: Vec<Prefix>) {
+        (self.masks, self.prefixes) = (masks, prefixes);
+    }
+
     /// Whether a rule can be about a path.
     pub(super) fn wants(&self, path: &[u8]) -> bool {
         self.prefixes.iter().any(|prefix| prefix.covers(path))

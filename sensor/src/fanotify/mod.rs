@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -110,6 +111,26 @@ impl Fanotify {
         }
         fanotify.report_refused();
         Ok(fanotify)
+    }
+
+    /// Whether this process may still mark directories.
+    pub fn may_mark(&self) -> bool {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // The way to every path begins here, so it is marked already.
+        let root = rustix::fs::open("/", flags, Mode::empty());
+        root.is_ok_and(|root| system::mark(&self.group, root.as_fd(), masks(self.abilities, &self.actions).way).is_ok())
+    }
+
+    /// Watches what leads to other paths instead, and tells of other actions.
+    pub fn watch(&mut self, prefixes: Vec<Prefix>, actions: BTreeSet<Action>) {
+        if self.marks.prefixes() == prefixes && self.actions == actions {
+            return;
+        }
+        self.marks.change(masks(self.abilities, &actions), prefixes);
+        self.actions = actions;
+        // What other rules ask for did not just appear.
+        drop(self.marks.cover_all(&self.group));
+        self.report_refused();
     }
 
     /// How many directories are marked.

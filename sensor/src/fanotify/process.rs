@@ -11,6 +11,7 @@ use crate::decode::RawEvent;
 use crate::enrich;
 use crate::event::{Ancestor, Executable, Process};
 use crate::host::{Host, ProcessStat};
+use crate::links::{self, Link};
 
 /// Bytes of arguments that are kept.
 const MAX_ARGUMENTS: usize = 4096;
@@ -131,19 +132,18 @@ impl Who {
         // First what goes first.
         let executable = host.executable(pid);
         let arguments = host.command_line(pid, MAX_ARGUMENTS).filter(|bytes| !bytes.is_empty());
-        let directory = Path::new("/proc").join(pid.to_string());
+        let proc = Path::new("/proc");
+        let directory = proc.join(pid.to_string());
         let file = |name: &str| fs::read(directory.join(name)).unwrap_or_default();
         let number = |name: &str| {
             let text = String::from_utf8(file(name)).ok()?;
             text.trim().parse::<u32>().ok().filter(|&id| id != u32::MAX)
         };
-        let namespace = |name: &str| {
-            fs::metadata(directory.join("ns").join(name)).map_or(0, |namespace| namespace.ino() as u32)
-        };
+        let namespace = |link| links::namespace(proc, pid, link).map_or(0, |number| number as u32);
         let status = Status::parse(&file("status"));
-        let mount_namespace = namespace("mnt");
+        let mount_namespace = namespace(Link::MountNamespace);
         let (cgroup, container) = enrich::container::of_procfs(&String::from_utf8_lossy(&file("cgroup")));
-        let root = fs::read_link(directory.join("root")).ok();
+        let root = links::target(proc, pid, Link::Root).ok();
         let root = root.filter(|_| mount_namespace == own_mount_namespace());
         let process = Process {
             pid,
@@ -161,10 +161,10 @@ impl Who {
             capabilities: status.capabilities,
             cgroup_id: 0,
             cgroup,
-            container,
+            container: enrich::container::with_names(container, host),
             mount_namespace,
             in_host_mount_namespace: enrich::is_hosts(mount_namespace, host),
-            pid_namespace: namespace("pid"),
+            pid_namespace: namespace(Link::PidNamespace),
         };
         let root = root.map(|root| root.into_os_string().into_vec());
         Self { process, ancestors: ancestors(stat.ppid, host), root }

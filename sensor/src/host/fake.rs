@@ -11,6 +11,7 @@ use crate::event;
 pub(crate) struct FakeHost {
     pub(crate) description: Arc<event::Host>,
     pub(crate) mount_namespace: Option<u32>,
+    pub(crate) containers: HashMap<String, event::ContainerNames>,
     pub(crate) users: HashMap<u32, String>,
     pub(crate) groups: HashMap<u32, String>,
     pub(crate) boot_time: jiff::Timestamp,
@@ -32,6 +33,10 @@ impl Host for FakeHost {
 
     fn mount_namespace(&self) -> Option<u32> {
         self.mount_namespace
+    }
+
+    fn container_names(&mut self, container: &event::Container) -> event::ContainerNames {
+        self.containers.get(&container.id).cloned().unwrap_or_default()
     }
 
     fn user(&mut self, uid: u32) -> event::User {

@@ -3,6 +3,7 @@
 //! [`Procfs`] reads them from the running system and never through NSS, which may wait for the network.
 
 mod clock;
+mod containers;
 #[cfg(test)]
 pub(crate) mod fake;
 mod names;
@@ -24,6 +25,9 @@ pub trait Host {
 
     /// Inode number of the host's mount namespace: that of its first process.
     fn mount_namespace(&self) -> Option<u32>;
+
+    /// What a container and its pod are called.
+    fn container_names(&mut self, container: &event::Container) -> event::ContainerNames;
 
     /// The user with this id.
     fn user(&mut self, uid: u32) -> event::User;

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use sensor_common::record::OVERLAY_MAGIC;
 
 use super::clock::BootClock;
+use super::containers::Containers;
 use super::names::NameFile;
 use super::{Host, ProcessStat};
 use crate::event;
+use crate::links::{self, Link};
 
 /// What the kernel calls the namespace in which all processes are.
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -28,6 +30,7 @@ pub struct Procfs {
     users: NameFile,
     groups: NameFile,
     clock: BootClock,
+    containers: Containers,
     ticks_per_second: u64,
     mount_namespace: Option<u32>,
 }
@@ -54,8 +57,12 @@ impl Procfs {
             users: NameFile::new(root.join("etc/passwd")),
             groups: NameFile::new(root.join("etc/group")),
             clock: BootClock::default(),
+            containers: Containers::new(root),
             ticks_per_second: rustix::param::clock_ticks_per_second(),
-            mount_namespace: fs::metadata(root.join("proc/1/ns/mnt")).ok().map(|found| found.ino() as u32),
+            mount_namespace: links::open(&root.join("proc"), 1, Link::MountNamespace)
+                .and_then(|namespace| File::from(namespace).metadata())
+                .ok()
+                .map(|found| found.ino() as u32),
             root: root.to_owned(),
         }
     }
@@ -72,6 +79,10 @@ impl Host for Procfs {
 
     fn mount_namespace(&self) -> Option<u32> {
         self.mount_namespace
+    }
+
+    fn container_names(&mut self, container: &event::Container) -> event::ContainerNames {
+        self.containers.names(container)
     }
 
     fn user(&mut self, uid: u32) -> event::User {
@@ -98,15 +109,23 @@ impl Host for Procfs {
     }
 
     fn executable(&mut self, pid: u32) -> event::Executable {
-        let link = self.process_file(pid, "exe");
+        let proc = self.root.join("proc");
+        let target = links::target(&proc, pid, Link::Executable);
         // The link leads to the file itself, also where its path leads elsewhere by now.
-        match (fs::read_link(&link), fs::metadata(&link)) {
-            (Ok(target), Ok(metadata)) => {
-                let root = self.process_file(pid, "root");
-                let file_system = rustix::fs::statfs(&link);
-                // Nobody tells user space in which layer.
-                let is_on_overlay = file_system.is_ok_and(|found| found.f_type as u64 == OVERLAY_MAGIC);
-                event::Executable::File(executable_file(&root, target, &metadata, is_on_overlay))
+        let file = links::open(&proc, pid, Link::Executable).and_then(|file| {
+            let file = File::from(file);
+            // Nobody tells user space in which layer.
+            let is_on_overlay =
+                rustix::fs::fstatfs(&file).is_ok_and(|found| found.f_type as u64 == OVERLAY_MAGIC);
+            Ok((file.metadata()?, is_on_overlay))
+        });
+        match (target, file) {
+            (Ok(target), Ok((metadata, is_on_overlay))) => {
+                let is_file = |path: &[u8]| {
+                    links::open(&proc, pid, Link::Root)
+                        .is_ok_and(|root| is_file(&links::path_of(&root), path, &metadata))
+                };
+                event::Executable::File(executable_file(target, &metadata, is_on_overlay, is_file))
             }
             _ if self.process(pid).is_some_and(|process| process.kernel_thread) => {
                 event::Executable::KernelThread
@@ -116,17 +135,17 @@ impl Host for Procfs {
     }
 }
 
-/// What `target`, the text of `/proc/PID/exe`, and the file behind it tell. `root` leads to the process's root directory.
+/// What `target`, the text of `/proc/PID/exe`, and the file behind it tell. `is_file` is whether it is at a path.
 fn executable_file(
-    root: &Path,
     target: PathBuf,
     metadata: &Metadata,
     is_on_overlay: bool,
+    is_file: impl FnOnce(&[u8]) -> bool,
 ) -> event::ExecutableFile {
     const DELETED: &[u8] = b" (deleted)";
     let mut path = target.into_os_string().into_vec();
     let mut deleted = false;
-    if path.ends_with(DELETED) && !is_file(root, &path, metadata) {
+    if path.ends_with(DELETED) && !is_file(&path) {
         path.truncate(path.len() - DELETED.len());
         deleted = true;
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aya::programs::{FEntry, FExit, KProbe, ProgramError};
@@ -19,6 +18,7 @@ use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::ring::Ring;
 use super::{Kernel, Options, self_test};
 use crate::event::Action;
+use crate::links::{self, Link};
 use crate::memory;
 
 /// The programs, as sensor-ebpf builds them.
@@ -304,7 +304,7 @@ where
 
 /// The mount namespace of the first process, which is the host's. 0 if it is hidden: then no view is called the host's.
 fn host_mount_namespace() -> u32 {
-    std::fs::metadata("/proc/1/ns/mnt").map_or(0, |namespace| namespace.ino() as u32)
+    links::namespace(Path::new("/proc"), 1, Link::MountNamespace).map_or(0, |number| number as u32)
 }
 
 #[cfg(test)]

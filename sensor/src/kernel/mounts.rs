@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sensor_common::filter::device_bit;
 
+use crate::links::{self, Link};
 use crate::mountinfo;
 
 /// A bit for each of their devices. If it cannot be found out, all count.
@@ -15,15 +15,14 @@ pub(super) fn bits_below(directories: &BTreeSet<Vec<u8>>) -> u64 {
     if directories.is_empty() {
         return 0;
     }
-    let Ok(processes) = fs::read_dir("/proc") else { return u64::MAX };
+    let proc = Path::new("/proc");
+    let Ok(processes) = fs::read_dir(proc) else { return u64::MAX };
     let mut seen = HashSet::new();
     let mut bits = 0;
     for process in processes.flatten() {
-        let is_process =
-            process.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         // A process that ends meanwhile leaves its mounts to others that have them, or they are gone.
-        if is_process
-            && let Some(view) = View::of(&process.path())
+        if let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok())
+            && let Some(view) = View::of(proc, pid)
             && seen.insert(view)
             && let Ok(text) = fs::read(process.path().join("mountinfo"))
         {
@@ -41,9 +40,9 @@ struct View {
 }
 
 impl View {
-    fn of(process: &Path) -> Option<Self> {
-        let namespace = fs::metadata(process.join("ns/mnt")).ok()?.ino();
-        Some(Self { namespace, root: fs::read_link(process.join("root")).ok()? })
+    fn of(proc: &Path, pid: u32) -> Option<Self> {
+        let namespace = links::namespace(proc, pid, Link::MountNamespace)?;
+        Some(Self { namespace, root: links::target(proc, pid, Link::Root).ok()? })
     }
 }
 
@@ -74,6 +73,6 @@ mod tests {
     #[test]
     fn without_directories_nothing_counts_and_this_process_is_seen() {
         assert_eq!(bits_below(&BTreeSet::new()), 0);
-        assert!(View::of(Path::new("/proc/self")).is_some());
+        assert!(View::of(Path::new("/proc"), std::process::id()).is_some());
     }
 }

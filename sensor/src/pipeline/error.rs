@@ -30,6 +30,12 @@ pub enum PipelineError {
          detaches its programs (`bpftool link`)"
     )]
     Blind,
+    /// What reads links in /proc is gone.
+    #[error(
+        "the process that reads /proc for the sensor (`ldsentry-reader`) is gone: the daemon ends, to be started afresh; if that \
+         goes on, see who kills it"
+    )]
+    ReaderGone,
     /// Metrics cannot be served.
     #[error(transparent)]
     Status(#[from] ServerError),
@@ -51,6 +57,7 @@ impl PipelineError {
             | Self::Instance(_)
             | Self::Outputs(_)
             | Self::Blind
+            | Self::ReaderGone
             | Self::Status(_)
             | Self::OutputsGone
             | Self::Signals(_) => None,

@@ -67,13 +67,7 @@ impl Pipeline<'_> {
         let change = change.map_err(|error| ReloadError::Outputs(error.to_string()))?;
         // What happened so far is for the rules that were in force then.
         self.take_all(input).map_err(ReloadError::Watch)?;
-        if let Some((watcher, new_input)) =
-            self.watcher.reload(&settings.sensor, &self.engine, &loaded.engine).map_err(ReloadError::Watch)?
-        {
-            // Both watch for a moment: an event too many is better than one too few.
-            self.take_all(input).map_err(ReloadError::Watch)?;
-            (self.watcher, *input) = (watcher, new_input);
-        }
+        self.watcher.reload(&loaded.engine).map_err(ReloadError::Watch)?;
         self.outputs.apply(change, &settings.spool, &self.metrics);
         self.mounts_due = Some(self.start.elapsed());
         self.outcomes.set_timeout(settings.sensor.outcome_timeout.get());

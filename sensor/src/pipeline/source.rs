@@ -101,19 +101,18 @@ fn actions(engine: &Engine) -> BTreeSet<Action> {
 
 /// Where the files are that rules ask for. Says which rules do not say it.
 fn prefixes(engine: &Engine) -> Vec<Prefix> {
+    let mut prefixes = Vec::new();
     for (index, rule) in engine.rules().enumerate() {
-        if engine.rule_prefixes(index).is_none() {
+        if let Some(found) = engine.rule_prefixes(index) {
+            prefixes.extend(found);
+        } else {
             tracing::warn!(
                 "`{}` is not watched: fanotify watches directories, and its query names none that `file.path` begins with",
                 rule.name
             );
         }
     }
-    all_prefixes(engine)
-}
-
-fn all_prefixes(engine: &Engine) -> Vec<Prefix> {
-    (0..engine.rules().len()).filter_map(|rule| engine.rule_prefixes(rule)).flatten().collect()
+    prefixes
 }
 
 fn open_fanotify(
@@ -149,6 +148,14 @@ fn recall(options: &SensorOptions) -> Option<Recall> {
 }
 
 impl Watcher {
+    /// Whether the process's capabilities are enough to go on.
+    pub(super) fn works(&mut self) -> bool {
+        match self {
+            Self::Hooks(_) => true,
+            Self::Fanotify(fanotify) => fanotify.may_mark(),
+        }
+    }
+
     /// What it watches with, for people.
     pub(super) fn describe(&self) -> String {
         match self {
@@ -157,27 +164,18 @@ impl Watcher {
         }
     }
 
-    /// Watches what new rules need instead of what the old ones did. Gives another watcher where this one cannot change.
-    pub(super) fn reload(
-        &mut self,
-        options: &SensorOptions,
-        old: &Engine,
-        new: &Engine,
-    ) -> Result<Option<(Self, Input)>, PipelineError> {
+    /// Watches what new rules need instead of what the old ones did.
+    pub(super) fn reload(&mut self, new: &Engine) -> Result<(), PipelineError> {
         match self {
             Self::Hooks(kernel) => {
                 let filters = new.filters();
                 let actions: Vec<_> = filters.actions().collect();
                 kernel.attach(&actions)?;
                 kernel.set_filters(&filters)?;
-                Ok(None)
             }
-            Self::Fanotify(_) => {
-                let wanted = (prefixes(new), actions(new));
-                let differs = wanted != (all_prefixes(old), actions(old));
-                Ok(differs.then(|| open_fanotify(options, wanted)).transpose()?)
-            }
+            Self::Fanotify(fanotify) => fanotify.watch(prefixes(new), actions(new)),
         }
+        Ok(())
     }
 
     /// Events that were lost since the start, as far as that is known.

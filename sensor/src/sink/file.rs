@@ -189,7 +189,9 @@ fn failure(attempt: String, source: io::Error, path: &Path) -> SinkError {
             format!("create its directory (`install -d -m 0750 {directory}`) or correct output.file.path")
         }
         Some(Errno::NOTDIR) => "a part of the path is no directory: correct output.file.path".to_owned(),
-        Some(Errno::ACCESS | Errno::PERM) => format!("let the user that runs ldsentry write to {directory}"),
+        Some(Errno::ACCESS | Errno::PERM) => format!(
+            "let the user that runs ldsentry write to {directory}, and restart ldsentry if that directory is newer than it"
+        ),
         Some(Errno::NOSPC | Errno::DQUOT) => format!("free space on the file system of {directory}"),
         Some(Errno::ROFS) => {
             "the file system is mounted read-only: remount it, or correct output.file.path".to_owned()

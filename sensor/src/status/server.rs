@@ -28,25 +28,33 @@ pub struct ServerError {
     error: io::Error,
 }
 
-/// The server, which runs as long as the process.
+/// The server. It answers once it is started, and then as long as the process runs.
 #[derive(Debug)]
 pub struct StatusServer {
     /// Where it listens: the port that was asked for, or the one that it got.
     pub address: SocketAddr,
+    listener: TcpListener,
 }
 
 impl StatusServer {
-    /// Listens on `address`.
-    pub fn start(address: SocketAddr, health: &Health, metrics: &Metrics) -> Result<Self, ServerError> {
+    /// Listens on `address`: that can take privileges which answering does not.
+    pub fn bind(address: SocketAddr) -> Result<Self, ServerError> {
         let failure = |error| ServerError { address, error };
         let listener = TcpListener::bind(address).map_err(failure)?;
         listener.set_nonblocking(true).map_err(failure)?;
-        let bound = listener.local_addr().map_err(failure)?;
+        let address = listener.local_addr().map_err(failure)?;
+        Ok(Self { address, listener })
+    }
+
+    /// Answers.
+    pub fn start(self, health: &Health, metrics: &Metrics) -> Result<(), ServerError> {
+        let Self { address, listener } = self;
+        let failure = |error| ServerError { address, error };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
         let (health, metrics) = (health.clone(), metrics.clone());
         let serve = move || runtime.block_on(serve(listener, health, metrics));
         thread::Builder::new().name("status".to_owned()).spawn(serve).map_err(failure)?;
-        Ok(Self { address: bound })
+        Ok(())
     }
 }
 
@@ -110,10 +118,12 @@ mod tests {
     #[test]
     fn whoever_asks_learns_how_the_daemon_is() {
         let (health, metrics) = (Health::default(), Metrics::default());
-        let server = StatusServer::start("127.0.0.1:0".parse().unwrap(), &health, &metrics).unwrap();
+        let server = StatusServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = server.address;
+        server.start(&health, &metrics).unwrap();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         let get = |path: &str| {
-            let mut response = agent.get(format!("http://{}{path}", server.address)).call().unwrap();
+            let mut response = agent.get(format!("http://{address}{path}")).call().unwrap();
             let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
             (response.status().as_u16(), kind, response.body_mut().read_to_string().unwrap())
         };
@@ -127,7 +137,7 @@ mod tests {
         let (status, kind, body) = get("/metrics");
         assert_eq!((status, kind.as_str()), (200, metrics::CONTENT_TYPE));
         assert!(body.contains("ldsentry_alerts_total{rule_id=\"rule\"} 1\n"), "{body}");
-        let taken = StatusServer::start(server.address, &health, &metrics).unwrap_err().to_string();
+        let taken = StatusServer::bind(address).unwrap_err().to_string();
         assert!(
             taken.contains("Address already in use") && taken.ends_with("or correct metrics.listen"),
             "{taken}"

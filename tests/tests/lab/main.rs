@@ -27,6 +27,7 @@ mod reload;
 mod roots;
 mod rows;
 mod rules;
+mod sandbox;
 mod sources;
 mod trust;
 
@@ -62,6 +63,7 @@ fn scenarios() -> Vec<Scenario> {
         reload::scenarios(),
         refused::scenarios(),
         rules::scenarios(),
+        sandbox::scenarios(),
         sources::scenarios(),
         cgroups::scenarios(),
         trust::scenarios(),

@@ -18,7 +18,7 @@ const CLOCK: [&str; 3] = ["SystemTime", "Instant", "Timestamp::now"];
 const STAGES: [Stage; 8] = [
     Stage {
         name: "kernel",
-        may_use: &["event", "filter", "memory", "metrics", "mountinfo"],
+        may_use: &["event", "filter", "links", "memory", "metrics", "mountinfo"],
         must_not_use: &["eql"],
     },
     Stage {
@@ -33,7 +33,7 @@ const STAGES: [Stage; 8] = [
     },
     Stage {
         name: "fanotify",
-        may_use: &["decode", "enrich", "event", "host", "mountinfo", "prefix"],
+        may_use: &["decode", "enrich", "event", "host", "links", "mountinfo", "prefix"],
         must_not_use: &["aya", "eql", "serde", "serde_json", IO[4], CLOCK[0], CLOCK[2]],
     },
     Stage { name: "ecs", may_use: &["event"], must_not_use: &["aya", IO[0], IO[1], IO[3], IO[4]] },

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::elasticsearch_templates;
 use crate::alert::{Alert, Source, Suppressed, lookup};
 use crate::ecs::{Candidate, Document, Field, FieldTable};
-use crate::event::{Action, Container, Event, Executable, Layer, Mount, MountOperation, Runtime, View};
+use crate::event::{
+    Action, Container, ContainerNames, Event, Executable, Layer, Mount, MountOperation, Runtime, View,
+};
 use crate::rule::{Rule, RuleSet};
 use crate::testing::{assert_document_is_current, event, path, rename};
 
@@ -97,6 +99,12 @@ fn contained() -> Event {
         id: id.to_owned(),
         runtime: Some(Runtime::Containerd),
         pod_uid: Some("8f2f6f3c-3a5e-4e0b-9d8c-0c2f5a1b7e44".to_owned()),
+        names: ContainerNames {
+            container: Some("web".to_owned()),
+            image: Some("nginx:1.27".to_owned()),
+            namespace: Some("team-a".to_owned()),
+            pod: Some("shop-6b8f9d5c7-xk2lp".to_owned()),
+        },
     });
     event.process.in_host_mount_namespace = Some(false);
     if let Executable::File(file) = &mut event.process.executable {

@@ -1,0 +1,153 @@
+//! What the daemon keeps once it watches, and what somebody could do who has taken it over.
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::{Outcome, Scenario};
+use serde_json::json;
+
+use crate::lifecycle::OWN_LOCK;
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario::new("sandbox/status", STATUS).check(|outcome| {
+            let facts = outcome.facts();
+            let fact = |name: &str| facts.get(name).map(String::as_str).with_context(|| format!("no {name}"));
+            // CAP_DAC_READ_SEARCH, and for the reader CAP_SYS_PTRACE.
+            for (name, kept) in [("daemon", "0000000000000004"), ("reader", "0000000000080000")] {
+                let none = "0000000000000000";
+                let expected =
+                    format!("CapInh {none} CapPrm {kept} CapEff {kept} CapBnd {kept} CapAmb {none} NoNewPrivs 1 Seccomp 2");
+                let of_helper = expected.replace(kept, none);
+                for thread in fact(name)?.split(';').map(str::trim).filter(|thread| !thread.is_empty()) {
+                    ensure!(thread == expected || thread == of_helper, "a thread of the {name} has {thread}");
+                }
+                ensure!(fact(name)?.contains(&expected), "{name}: {}", fact(name)?);
+            }
+            Ok(())
+        }),
+        Scenario::new("sandbox/hijacked", HIJACKED).check(all_refused),
+        // Everything that is asked for after the start: paths in another mount namespace and below renamed directories, mounts.
+        Scenario::new("sandbox/sees_the_same", SEES)
+            .alert(json!({"event.action": "creation", "file.path": "/etc/ld.so.preload"}))
+            .alert(json!({"ldsentry.origin": "directory_rename", "file.path": "/etc/ld.so.conf.d/sub/x"})),
+        Scenario::new("sandbox/reader_killed", format!("{OWN_LOCK}{READER_KILLED}")).check(|outcome| {
+            ensure!(outcome.number("code")? == 1, "the exit code is {}", outcome.number("code")?);
+            Ok(())
+        }),
+        Scenario::new("sandbox/reload", format!("{OWN_LOCK}{RELOAD}")),
+        Scenario::new("sandbox/off", format!("{OWN_LOCK}{OFF}")),
+    ]
+}
+
+fn all_refused(outcome: &Outcome) -> Result<()> {
+    const SIGSYS: u64 = 128 + 31;
+    for (attempt, codes) in [
+        ("inside", &[0][..]),
+        ("create", &[13]),
+        ("write", &[13]),
+        ("memory", &[13]),
+        ("rename", &[13, 18]),
+        ("chmod", &[38]),
+        ("exec", &[SIGSYS]),
+        ("mount", &[SIGSYS]),
+        ("ptrace", &[SIGSYS]),
+        ("program", &[1]),
+        ("map", &[1]),
+        ("probe", &[1]),
+        ("connect", &[1]),
+    ] {
+        let code = outcome.number(attempt)?;
+        ensure!(codes.contains(&code), "{attempt} ended with {code} and not with {codes:?}");
+    }
+    Ok(())
+}
+
+/// One line for each thread.
+const STATUS: &str = r#"
+of() {
+    for status in /proc/$1/task/*/status; do
+        awk '/^(Cap|NoNewPrivs|Seccomp:)/ { sub(":", "", $1); printf "%s%s %s", separator, $1, $2; separator = " " }
+             END { printf "; " }' $status
+    done
+}
+fact daemon "$(of $LDSENTRY_PID)"
+fact reader "$(of $(pgrep -P $LDSENTRY_PID))"
+"#;
+
+const HIJACKED: &str = r#"
+mkdir own
+touch own/file
+try() {
+    name=$1
+    shift
+    hijacked own "$@" 2>said && code=0 || code=$?
+    cat said >&2
+    fact $name $code
+}
+try inside create own/new
+try create create /etc/ld.so.preload
+try write write /etc/passwd
+try memory write /proc/1/mem
+try rename rename own/file /etc/ld.so.conf.d/x
+try chmod chmod own/file
+try exec exec /bin/true
+try mount mount
+try ptrace ptrace
+try program load-program
+try map make-map
+try probe probe
+try connect connect
+"#;
+
+const SEES: &str = r#"
+unshare --mount sh -c 'attack create /etc/ld.so.preload'
+mkdir sub
+touch sub/x
+attack rename sub /etc/ld.so.conf.d/sub
+"#;
+
+const READER_KILLED: &str = r#"
+launch
+wait_for watching err
+wait_for 'sandbox: capabilities CAP_DAC_READ_SEARCH; writes only to its directories' err
+kill -KILL $(pgrep -P $daemon)
+wait $daemon && code=0 || code=$?
+fact code $code
+grep -q 'ldsentry-reader' err
+released
+"#;
+
+/// Rules that need no other hooks are taken, those that do need a restart; what is in force goes on.
+const RELOAD: &str = r#"
+rule() {
+    printf '[rule]\nname = "%s"\nrule_id = "%s"\ndescription = "d"\ntype = "eql"\nrisk_score = 1\nseverity = "low"\n' $1 $1
+    printf "query = '''file where event.action == \"%s\" and file.name == \"%s\"'''\n" $2 $1
+}
+mkdir rules
+rule made creation >rules/made.toml
+launch --rules rules
+wait_for watching err
+rule other creation >rules/other.toml
+ldsentry reload
+: >other
+wait_for '"kibana.alert.rule.rule_id":"other"' out
+rule renamed rename >rules/renamed.toml
+fails ldsentry reload 2>said
+grep -q 'restart the daemon' said
+: >made
+wait_for '"kibana.alert.rule.rule_id":"made"' out
+end TERM
+test $code = 0
+released
+"#;
+
+const OFF: &str = r#"
+printf '[sensor]\nsandbox = "off"\n' >config.toml
+launch --config config.toml
+wait_for watching err
+wait_for 'sensor.sandbox is "off"' err
+test "$(awk '/^Seccomp:/ { print $2 }' /proc/$daemon/status)" = 0
+test -z "$(pgrep -P $daemon)"
+end TERM
+test $code = 0
+released
+"#;
