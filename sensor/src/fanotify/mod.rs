@@ -118,7 +118,9 @@ impl Fanotify {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // The way to every path begins here, so it is marked already.
         let root = rustix::fs::open("/", flags, Mode::empty());
-        root.is_ok_and(|root| system::mark(&self.group, root.as_fd(), masks(self.abilities, &self.actions).way).is_ok())
+        root.is_ok_and(|root| {
+            system::mark(&self.group, root.as_fd(), masks(self.abilities, &self.actions).way).is_ok()
+        })
     }
 
     /// Watches what leads to other paths instead, and tells of other actions.

@@ -8,7 +8,7 @@ use crate::lifecycle::OWN_LOCK;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        Scenario::new("sandbox/status", STATUS).check(|outcome| {
+        Scenario::new("sandbox/status", format!("{OWN_LOCK}{STATUS}")).check(|outcome| {
             let facts = outcome.facts();
             let fact = |name: &str| facts.get(name).map(String::as_str).with_context(|| format!("no {name}"));
             // CAP_DAC_READ_SEARCH, and for the reader CAP_SYS_PTRACE.
@@ -26,8 +26,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("sandbox/hijacked", HIJACKED).check(all_refused),
         // Everything that is asked for after the start: paths in another mount namespace and below renamed directories, mounts.
-        Scenario::new("sandbox/sees_the_same", SEES)
+        Scenario::new("sandbox/sees_the_same", format!("{OWN_LOCK}{SEES}"))
             .alert(json!({"event.action": "creation", "file.path": "/etc/ld.so.preload"}))
+            .alert(json!({"ldsentry.origin": "hook", "file.path": "/etc/ld.so.conf.d/sub"}))
             .alert(json!({"ldsentry.origin": "directory_rename", "file.path": "/etc/ld.so.conf.d/sub/x"})),
         Scenario::new("sandbox/reader_killed", format!("{OWN_LOCK}{READER_KILLED}")).check(|outcome| {
             ensure!(outcome.number("code")? == 1, "the exit code is {}", outcome.number("code")?);
@@ -63,14 +64,20 @@ fn all_refused(outcome: &Outcome) -> Result<()> {
 
 /// One line for each thread.
 const STATUS: &str = r#"
+printf '[sensor]\nsandbox = "on"\n' >config.toml
+launch --config config.toml
+wait_for 'INFO watching' err
 of() {
     for status in /proc/$1/task/*/status; do
         awk '/^(Cap|NoNewPrivs|Seccomp:)/ { sub(":", "", $1); printf "%s%s %s", separator, $1, $2; separator = " " }
              END { printf "; " }' $status
     done
 }
-fact daemon "$(of $LDSENTRY_PID)"
-fact reader "$(of $(pgrep -P $LDSENTRY_PID))"
+fact daemon "$(of $daemon)"
+fact reader "$(of $(pgrep -P $daemon))"
+end TERM
+test $code = 0
+released
 "#;
 
 const HIJACKED: &str = r#"
@@ -99,14 +106,24 @@ try connect connect
 "#;
 
 const SEES: &str = r#"
+printf '[sensor]\nsandbox = "on"\n' >config.toml
+launch --config config.toml
+wait_for 'INFO watching' err
 unshare --mount sh -c 'attack create /etc/ld.so.preload'
 mkdir sub
 touch sub/x
 attack rename sub /etc/ld.so.conf.d/sub
+wait_for_alert /etc/ld.so.conf.d/sub/x
+wait_for '"directory_rename"' out
+wait_for /etc/ld.so.preload out
+end TERM
+test $code = 0
+released
 "#;
 
 const READER_KILLED: &str = r#"
-launch
+printf '[sensor]\nsandbox = "on"\n' >config.toml
+launch --config config.toml
 wait_for watching err
 wait_for 'sandbox: capabilities CAP_DAC_READ_SEARCH; writes only to its directories' err
 kill -KILL $(pgrep -P $daemon)
@@ -124,7 +141,8 @@ rule() {
 }
 mkdir rules
 rule made creation >rules/made.toml
-launch --rules rules
+printf '[sensor]\nsandbox = "on"\n' >config.toml
+launch --config config.toml --rules rules
 wait_for watching err
 rule other creation >rules/other.toml
 ldsentry reload
@@ -141,10 +159,8 @@ released
 "#;
 
 const OFF: &str = r#"
-printf '[sensor]\nsandbox = "off"\n' >config.toml
-launch --config config.toml
+launch
 wait_for watching err
-wait_for 'sensor.sandbox is "off"' err
 test "$(awk '/^Seccomp:/ { print $2 }' /proc/$daemon/status)" = 0
 test -z "$(pgrep -P $daemon)"
 end TERM
