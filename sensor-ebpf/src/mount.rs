@@ -13,7 +13,7 @@ use sensor_common::record::{Header, KIND_MOUNT, KIND_MOUNTS, KIND_MOVE_MOUNT};
 use crate::event;
 use crate::filter;
 use crate::kernel::{Dentry, Mount, Path};
-use crate::maps::{EVENTS, MOUNTING, MOUNTS, WAKE};
+use crate::maps::{EVENTS, MOUNTING, MOUNTS};
 use crate::pending;
 use crate::place;
 use crate::read::Probed;
@@ -133,7 +133,7 @@ pub fn changed() {
     }
     let header = event::header(KIND_MOUNTS, 0, size_of::<Header>() as u32, 0);
     // No event: where there is no room, the daemon looks later, and until then nothing is missed.
-    let _ = EVENTS.output::<Header>(&header, WAKE);
+    let _ = EVENTS.output::<Header>(&header, 0);
 }
 
 #[inline(never)]

@@ -39,7 +39,6 @@ fn every_key_can_be_set() {
         inventory = "alert"
         outcome_timeout = "250ms"
         self_test = "5m"
-        pins = "off"
         [rules]
         dirs = ["builtin", "rules", "/srv/rules"]
         trusted_exclusions = "all"

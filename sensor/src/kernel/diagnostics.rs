@@ -26,7 +26,7 @@ pub(super) fn set_level(loader: &mut EbpfLoader<'_>) {
 }
 
 /// By the log's level for these programs: `LDSENTRY_LOG=sensor_ebpf=debug` turns on nothing else.
-pub(super) fn is_on() -> bool {
+fn is_on() -> bool {
     tracing::enabled!(target: "sensor_ebpf", tracing::Level::DEBUG)
 }
 
