@@ -6,7 +6,6 @@
 //! what the daemon says.
 #![no_std]
 
-pub mod code;
 pub mod counters;
 pub mod filter;
 pub mod offsets;

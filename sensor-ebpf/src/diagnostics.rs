@@ -15,8 +15,8 @@ pub extern "C" fn path_incomplete(bytes: u32) -> u32 {
 
 /// A file system has more mounts than are looked at.
 #[unsafe(no_mangle)]
-pub extern "C" fn mounts_left_out(kind: u32) -> u32 {
-    debug!(&(), "there are more mounts of a file system than are noted in an event of kind {}", kind);
+pub extern "C" fn mounts_left_out(noted: u32) -> u32 {
+    debug!(&(), "there are more mounts of a file system than the {} that are noted", noted);
     0
 }
 

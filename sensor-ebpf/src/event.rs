@@ -4,15 +4,15 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use sensor_common::counters::PASSED;
 use sensor_common::record::{
-    ABI, Event, FLAG_MORE_MOUNTS, Header, KIND_MOUNT, KIND_MOVE_MOUNT, KIND_PIVOT_ROOT, KIND_UNMOUNT,
-    SECTION_FILE_SYSTEM, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
+    ABI, Event, Header, KIND_MOUNT, KIND_MOVE_MOUNT, KIND_PIVOT_ROOT, KIND_UNMOUNT, SECTION_FILE_SYSTEM,
+    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
 };
 
 use crate::kernel::{Dentry, Mount, Task};
 use crate::maps::count;
 use crate::read::{Probed, Read as _};
 use crate::record::{MAX_MOUNTS, Record};
-use crate::{cgroup, diagnostics, mounts, path, pending, task};
+use crate::{cgroup, mounts, path, pending, task};
 
 /// What the hooks know.
 pub struct Operation {
@@ -120,11 +120,6 @@ pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
 #[inline(never)]
 pub fn finish(slot: u32) {
     let Some(mut record) = Record::new(slot) else { return };
-    let Header { flags, kind, .. } = record.event().header;
-    if flags & FLAG_MORE_MOUNTS != 0 {
-        // Not where it is found out: the stack is full there.
-        diagnostics::mounts_left_out(kind.into());
-    }
     task::write_ancestors::<true>(&mut record, Task(Probed::current()));
     record.send();
 }

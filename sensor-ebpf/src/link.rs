@@ -7,7 +7,7 @@ use sensor_common::filter::CREATION;
 use sensor_common::record::{KIND_LINK, KIND_MKNOD, KIND_SYMLINK};
 
 use crate::event::{self, Operation};
-use crate::filter::InForce;
+use crate::filter;
 use crate::kernel::{Dentry, Mount};
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
@@ -63,13 +63,13 @@ pending::ends! {
 
 #[inline(always)]
 fn passes<R: Read>(entry: Dentry) -> bool {
-    InForce::of(CREATION).entry_passes::<R>(entry)
+    filter::passes::<R>(CREATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
 }
 
 /// Whether a symbolic link of this name can lead to files that get a path to look at.
 #[inline(always)]
 fn brings_files<R: Read>(link: Dentry) -> bool {
-    InForce::of(CREATION).directory_name_passes::<R>(link)
+    filter::directory_name_passes::<R>(CREATION, link)
 }
 
 #[inline(always)]

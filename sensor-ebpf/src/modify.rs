@@ -9,7 +9,7 @@ use sensor_common::filter::MODIFICATION;
 use sensor_common::record::{FLAG_DONE, FLAG_UNTRACKED, KIND_MODIFY};
 
 use crate::event::{self, Operation};
-use crate::filter::InForce;
+use crate::filter;
 use crate::kernel::{Dentry, File, Mount, Path, Task};
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
@@ -104,7 +104,7 @@ fn truncated<R: Read>(path: Path, mark: u64) -> u32 {
 
 #[inline(always)]
 fn passes<R: Read>(entry: Dentry) -> bool {
-    InForce::of(MODIFICATION).entry_passes::<R>(entry)
+    filter::passes::<R>(MODIFICATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
 }
 
 #[inline(never)]

@@ -7,12 +7,13 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
+use sensor_common::filter::{MOUNTED, MOUNTS as CHANGES};
 use sensor_common::record::{Header, KIND_MOUNT, KIND_MOUNTS, KIND_MOVE_MOUNT};
 
 use crate::event;
 use crate::filter;
 use crate::kernel::{Dentry, Mount, Path};
-use crate::maps::{EVENTS, MOUNTING, MOUNTS, set_all_mounted};
+use crate::maps::{EVENTS, MOUNTING, MOUNTS};
 use crate::pending;
 use crate::place;
 use crate::read::Probed;
@@ -122,11 +123,14 @@ fn end() {
 #[inline(always)]
 pub fn changed() {
     // In this order: the daemon reads the count before and after it writes the bits.
-    if let Some(changes) = MOUNTS.get_ptr_mut(0) {
+    if let Some(changes) = MOUNTS.get_ptr_mut(CHANGES) {
         // SAFETY: an aligned place in the map.
         unsafe { pending::add(changes.cast(), 1) };
     }
-    set_all_mounted();
+    if let Some(mounted) = MOUNTS.get_ptr_mut(MOUNTED) {
+        // SAFETY: as above.
+        unsafe { mounted.write_volatile(u64::MAX) };
+    }
     let header = event::header(KIND_MOUNTS, 0, size_of::<Header>() as u32, 0);
     // No event: where there is no room, the daemon looks later, and until then nothing is missed.
     let _ = EVENTS.output::<Header>(&header, 0);

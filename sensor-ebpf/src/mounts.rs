@@ -4,8 +4,9 @@
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{FLAG_MORE_MOUNTS, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS};
 
+use crate::diagnostics;
 use crate::kernel::{Dentry, Mount, MountNamespace, SuperBlock};
-use crate::read::{Probed, host_mount_namespace, offset, probe};
+use crate::read::{Probed, Read as _, host_mount_namespace, offset, probe};
 use crate::record::{MAX_MOUNTS, Record, forget};
 
 /// Mounts of a file system that are looked at.
@@ -66,6 +67,7 @@ pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
         note(record, found, mount, view);
         found += 1;
     }
+    diagnostics::mounts_left_out(found);
     u64::from(found) | MORE
 }
 
@@ -152,7 +154,7 @@ impl Mounts {
         }
         // A list through the mounts until 6.16, since then each points to the next.
         if offset!(mount_instance) == ABSENT {
-            self.link = probe(link.wrapping_add(offset!(mount_next) as usize));
+            self.link = Probed::read(link, offset!(mount_next));
             Some(Mount(link))
         } else {
             self.link = probe(link);

@@ -6,7 +6,7 @@ use sensor_common::filter::RENAME;
 use sensor_common::record::KIND_RENAME;
 
 use crate::event::{self, Operation};
-use crate::filter::InForce;
+use crate::filter;
 use crate::kernel::{Dentry, Mount, RenameData};
 use crate::mount;
 use crate::pending;
@@ -47,12 +47,11 @@ pub fn renamed_kretprobe(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
-    let filter = InForce::of(RENAME);
     let exchange = flags & RENAME_EXCHANGE != 0;
-    if filter.entry_passes::<R>(new)
-        || ((exchange || filter.wants_original()) && filter.entry_passes::<R>(old))
-        || brings_files::<R>(&filter, old, new)
-        || (exchange && brings_files::<R>(&filter, new, old))
+    if passes::<R>(new)
+        || ((exchange || filter::wants_original()) && passes::<R>(old))
+        || brings_files::<R>(old, new)
+        || (exchange && brings_files::<R>(new, old))
     {
         if report(old.0, new.0, flags, mark) {
             event::finish(SCRATCH_SLOT);
@@ -61,10 +60,15 @@ fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
     0
 }
 
+#[inline(always)]
+fn passes<R: Read>(entry: Dentry) -> bool {
+    filter::passes::<R>(RENAME, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
+}
+
 /// Whether files get a path to look at because a directory, or a link to one, gets the name of `new`.
 #[inline(always)]
-fn brings_files<R: Read>(filter: &InForce, old: Dentry, new: Dentry) -> bool {
-    filter.directory_name_passes::<R>(new) && {
+fn brings_files<R: Read>(old: Dentry, new: Dentry) -> bool {
+    filter::directory_name_passes::<R>(RENAME, new) && {
         let mode = old.inode::<R>().mode::<R>();
         is_directory(mode) || is_symbolic_link(mode)
     }

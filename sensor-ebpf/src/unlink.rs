@@ -6,7 +6,7 @@ use sensor_common::filter::DELETION;
 use sensor_common::record::KIND_UNLINK;
 
 use crate::event::{self, Operation};
-use crate::filter::InForce;
+use crate::filter;
 use crate::kernel::{Dentry, Mount};
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
@@ -31,7 +31,9 @@ pending::ends! {
 
 #[inline(always)]
 fn unlink<R: Read>(entry: Dentry, mark: u64) -> u32 {
-    if InForce::of(DELETION).entry_passes::<R>(entry) && report(entry.0, mark) {
+    let passes =
+        filter::passes::<R>(DELETION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>());
+    if passes && report(entry.0, mark) {
         event::finish(SCRATCH_SLOT);
     }
     0

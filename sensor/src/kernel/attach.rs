@@ -9,20 +9,20 @@ use aya::programs::{FEntry, FExit, KProbe, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use flate2::read::GzDecoder;
 use rustix::io::Errno;
-use sensor_common::code::adapt;
+use sensor_common::offsets::Offsets;
 use zerocopy::IntoBytes as _;
 
 use super::diagnostics::{self, Diagnostics};
-use super::error::{self, KernelError, Step};
+use super::error::{self, KernelError};
 use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::ring::Ring;
-use super::{Kernel, NO_LENGTHS, Options, self_test};
+use super::{Kernel, Options, self_test};
 use crate::event::Action;
 use crate::links::{self, Link};
 use crate::memory;
 
 /// The programs, as sensor-ebpf builds them.
-fn embedded() -> Vec<u8> {
+pub(super) fn object() -> Vec<u8> {
     let compressed = include_bytes!(concat!(env!("OUT_DIR"), "/sensor-ebpf.gz"));
     let mut object = Vec::new();
     // What was cut short would be refused by the loader.
@@ -59,7 +59,7 @@ pub type Attempt = (AttachMode, Result<(), KernelError>);
 
 /// Loads the programs, attaches them and sees them work. Gives also what other processes did meanwhile, in the ring.
 pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
-    let known = read_types(options)?;
+    let offsets = read_offsets(options)?;
     let modes: &[AttachMode] = match options.attach {
         Some(AttachMode::Fentry) => &[AttachMode::Fentry],
         Some(AttachMode::Kprobe) => &[AttachMode::Kprobe],
@@ -67,7 +67,7 @@ pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
     };
     let mut errors = Vec::new();
     for &mode in modes {
-        match open_mode(mode, &known, options) {
+        match open_mode(mode, &offsets, options) {
             Ok(opened) => {
                 // The kernel's type information took tens of megabytes.
                 memory::give_back();
@@ -84,38 +84,16 @@ pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
 
 /// Does the same as [`open`] in every way there is, and lets go of it again.
 pub fn attempt(options: &Options) -> Result<Vec<Attempt>, OffsetError> {
-    let known = read_types(options)?;
-    Ok(AttachMode::ALL.map(|mode| (mode, open_mode(mode, &known, options).map(drop))).into())
+    let offsets = read_offsets(options)?;
+    Ok(AttachMode::ALL.map(|mode| (mode, open_mode(mode, &offsets, options).map(drop))).into())
 }
 
-fn read_types(options: &Options) -> Result<offsets::Kernel, OffsetError> {
+fn read_offsets(options: &Options) -> Result<Offsets, OffsetError> {
     offsets::read(options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF)))
 }
 
-fn open_mode(
-    mode: AttachMode,
-    known: &offsets::Kernel,
-    options: &Options,
-) -> Result<(Kernel, Ring), KernelError> {
-    if known.cast.is_some() {
-        match open_with(mode, known, options) {
-            // Some kernels have the function for other programs only.
-            Err(error @ KernelError::Program { step: Step::Load, .. }) => {
-                tracing::debug!("trying again without `bpf_rdonly_cast`: {error}");
-            }
-            opened => return opened,
-        }
-    }
-    open_with(mode, &offsets::Kernel { cast: None, ..*known }, options)
-}
-
-fn open_with(
-    mode: AttachMode,
-    known: &offsets::Kernel,
-    options: &Options,
-) -> Result<(Kernel, Ring), KernelError> {
+fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(Kernel, Ring), KernelError> {
     let namespace = host_mount_namespace();
-    let eight_bytes = known.cast.map_or(0, |cast| cast.structure);
     let btf = options.btf.as_deref().map(parse_btf).transpose()?;
     let mut loader = EbpfLoader::new();
     // Without one it takes the kernel's own.
@@ -123,13 +101,12 @@ fn open_with(
         loader.btf(btf.as_ref());
     }
     loader
-        .override_global("OFFSETS", known.offsets.as_bytes(), true)
-        .override_global("EIGHT_BYTES", &eight_bytes, true)
+        .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("SCRATCH", scratch_slots(&options.actions));
     diagnostics::set_level(&mut loader);
-    let mut ebpf = loader.load(&object(known))?;
+    let mut ebpf = loader.load(&object())?;
     let mut ring = Ring::take(&mut ebpf)?;
     let mut attached = BTreeSet::new();
     attach(&mut ebpf, mode, &options.actions, &mut attached)?;
@@ -141,30 +118,11 @@ fn open_with(
         scratch_slots: scratch_slots(&options.actions),
         attached,
         generation: 0,
-        lengths: Box::new(NO_LENGTHS),
         names: [Vec::new(), Vec::new()],
         directories: BTreeSet::new(),
     };
     self_test::run(&mut kernel, &mut ring, &options.actions)?;
     Ok((kernel, ring))
-}
-
-/// The object with code for this kernel.
-pub(super) fn object(known: &offsets::Kernel) -> Vec<u8> {
-    let mut object = embedded();
-    let offsets = known.offsets.as_bytes().chunks_exact(4);
-    let offsets: Vec<u32> =
-        offsets.filter_map(|bytes| Some(u32::from_ne_bytes(*bytes.as_array()?))).collect();
-    let function = known.cast.map(|cast| cast.function);
-    // Instructions are aligned.
-    for bytes in object.chunks_exact_mut(8) {
-        if let Some(bytes) = bytes.as_mut_array()
-            && let Some(adapted) = adapt(u64::from_ne_bytes(*bytes), &offsets, function)
-        {
-            *bytes = adapted.to_ne_bytes();
-        }
-    }
-    object
 }
 
 /// A program that an action needs.
@@ -359,10 +317,8 @@ mod tests {
     #[ignore = "needs root and a kernel that takes programs for kprobes"]
     fn this_kernel_verifies_all_kprobe_programs() {
         let offsets = offsets::read(Path::new(KERNEL_BTF)).unwrap();
-        let mut ebpf = EbpfLoader::new()
-            .override_global("OFFSETS", offsets.offsets.as_bytes(), true)
-            .load(&object(&offsets))
-            .unwrap();
+        let mut ebpf =
+            EbpfLoader::new().override_global("OFFSETS", offsets.as_bytes(), true).load(&object()).unwrap();
         let instead = HOOKS.iter().filter_map(|hook| hook.instead);
         for hook in HOOKS.iter().chain(instead).chain([&OPENED_WITHOUT_IMA]) {
             let program: &mut KProbe = program(&mut ebpf, &hook.kprobe());
