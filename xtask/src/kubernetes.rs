@@ -35,6 +35,10 @@ impl Kubernetes {
     /// Downloads and unpacks what is not there yet.
     pub fn prepare() -> Result<Self> {
         let directory = target_directory().join("kubernetes");
+        fs::create_dir_all(target_directory())?;
+        // Tests run at the same time; the first one gets it for all.
+        let lock = fs::File::create(directory.with_extension("lock"))?;
+        lock.lock().context("waiting for another one that gets it")?;
         if !directory.exists() {
             let step = Step::begin("getting kubectl and Kubernetes' API schemas");
             let new = directory.with_extension("new");
