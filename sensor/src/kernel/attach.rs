@@ -92,7 +92,24 @@ fn read_offsets(options: &Options) -> Result<Offsets, OffsetError> {
     offsets::read(options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF)))
 }
 
+/// The verifier can find the programs too large when they say what they do: then they work in silence.
 fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(Kernel, Ring), KernelError> {
+    if !diagnostics::is_on() {
+        return open_programs(mode, offsets, options, false);
+    }
+    open_programs(mode, offsets, options, true).or_else(|error| {
+        let opened = open_programs(mode, offsets, options, false)?;
+        tracing::warn!("the {mode} programs cannot tell what they do: {error}");
+        Ok(opened)
+    })
+}
+
+fn open_programs(
+    mode: AttachMode,
+    offsets: &Offsets,
+    options: &Options,
+    diagnose: bool,
+) -> Result<(Kernel, Ring), KernelError> {
     let namespace = host_mount_namespace();
     let btf = options.btf.as_deref().map(parse_btf).transpose()?;
     let mut loader = EbpfLoader::new();
@@ -105,12 +122,12 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
         .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("SCRATCH", scratch_slots(&options.actions));
-    diagnostics::set_level(&mut loader);
+    diagnostics::set_level(&mut loader, diagnose);
     let mut ebpf = loader.load(&object())?;
     let mut ring = Ring::take(&mut ebpf)?;
     let mut attached = BTreeSet::new();
     attach(&mut ebpf, mode, &options.actions, &mut attached)?;
-    let diagnostics = Diagnostics::open(&mut ebpf)?;
+    let diagnostics = diagnose.then(|| Diagnostics::open(&mut ebpf)).transpose()?;
     let mut kernel = Kernel {
         ebpf,
         diagnostics,

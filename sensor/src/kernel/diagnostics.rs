@@ -15,10 +15,9 @@ const RING_BYTES: u32 = 1 << 16;
 pub struct Diagnostics(AsyncFd<EbpfLogger<&'static dyn log::Log>>);
 
 /// Sets the level of the programs that are going to be loaded. To the verifier it is a constant.
-pub(super) fn set_level(loader: &mut EbpfLoader<'_>) {
+pub(super) fn set_level(loader: &mut EbpfLoader<'_>, on: bool) {
     static OFF: u8 = 0;
     static ON: u8 = aya_log::Level::Debug as u8;
-    let on = is_on();
     loader
         .override_global(aya_log::LEVEL, if on { &ON } else { &OFF }, true)
         // The map is named in the programs, so it has to be there; a page is the smallest.
@@ -26,21 +25,18 @@ pub(super) fn set_level(loader: &mut EbpfLoader<'_>) {
 }
 
 /// By the log's level for these programs: `LDSENTRY_LOG=sensor_ebpf=debug` turns on nothing else.
-fn is_on() -> bool {
+pub(super) fn is_on() -> bool {
     tracing::enabled!(target: "sensor_ebpf", tracing::Level::DEBUG)
 }
 
 impl Diagnostics {
-    /// Begins to read, if there can be something.
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Option<Self>, KernelError> {
-        if !is_on() {
-            return Ok(None);
-        }
+    /// Begins to read.
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         let logger = EbpfLogger::init(ebpf)?;
         // SAFETY: the logger owns its descriptor, so it is open as long as it is registered.
         let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
             .map_err(|error| KernelError::Wait(error.into()))?;
-        Ok(Some(Self(logger)))
+        Ok(Self(logger))
     }
 
     /// Waits for lines and logs them.

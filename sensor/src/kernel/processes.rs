@@ -72,7 +72,7 @@ impl Processes {
             .override_global("OFFSETS", offsets.as_bytes(), true)
             .map_max_entries("EVENTS", page_size() as u32)
             .map_max_entries("PROCESSES", CAPACITY);
-        diagnostics::set_level(&mut loader);
+        diagnostics::set_level(&mut loader, diagnostics::is_on());
         let mut ebpf = loader.load(&attach::object())?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = |error| ProcessesError::Program { tracepoint, reason: describe(&error) };
