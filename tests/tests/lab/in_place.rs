@@ -197,7 +197,10 @@ fn other_mounts() -> Vec<Scenario> {
              mount --make-rslave /; mount --make-shared /",
         ),
         apart("unwatched_mounts", "mkdir etc; mount -t tmpfs none etc; umount etc; mount --bind /usr /usr"),
-        apart("remounted", "mount --bind /usr /usr; mount -o remount,bind,ro /usr; mount -o remount,ro /tmp"),
+        apart(
+            "remounted",
+            "mount --bind /usr /usr; mount -o remount,bind,ro /usr; mkdir m; mount -t tmpfs none m; mount -o remount,ro m",
+        ),
         // As systemd 252 sets up a service with ProtectSystem and PrivateTmp.
         apart(
             "like_systemd",
@@ -206,13 +209,13 @@ fn other_mounts() -> Vec<Scenario> {
              mount -o remount,bind,ro $root$path; done; mkdir -p t; mount --bind t $root/tmp; cd $root; \
              attack pivot-root; umount --lazy .; mount --make-rshared /",
         ),
-        // As runc sets up a container.
+        // As runc sets up a container, up to where it detaches the old root: the new one has no program for that.
         apart(
             "like_runc",
             "mount --make-rslave /; mkdir -p l/etc l/proc l/old u w root; \
              mount -t overlay none -o lowerdir=l,upperdir=u,workdir=w root; mount --rbind root root; \
              mount --make-private root; mount -t proc proc root/proc; : >hosts; : >root/etc/hosts; \
-             mount --bind hosts root/etc/hosts; cd root; attack pivot-root; umount --lazy .",
+             mount --bind hosts root/etc/hosts; cd root; attack pivot-root",
         ),
     ]
 }
