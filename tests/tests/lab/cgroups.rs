@@ -26,25 +26,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 "ldsentry.process.cgroup": path,
             }),
         )),
-        // A controller leaves version 2 while it is mounted as version 1 has it; it can only when no cgroup of that has it,
-        // and those that containers had go some time after them.
-        Scenario::new(
-            "cgroup/version_1",
-            format!(
-                "mkdir pids; echo -pids >/sys/fs/cgroup/cgroup.subtree_control\n\
-                 until mount -t cgroup -o pids none pids 2>mount.err; do sleep 0.1; done\n{}\numount pids",
-                attack_in("$PWD/pids", &format!("/docker/{ID}"))
-            ),
-        )
-        .alert(with(
-            created(PRELOAD),
-            json!({
-                "container.id": ID,
-                "container.runtime": "docker",
-                "kubernetes.pod.uid": null,
-                "ldsentry.process.cgroup": format!("/docker/{ID}"),
-            }),
-        )),
         Scenario::new("cgroup/host", attack_in("/sys/fs/cgroup", "/system.slice/ssh.service")).alert(with(
             created(PRELOAD),
             json!({
