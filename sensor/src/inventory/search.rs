@@ -38,7 +38,7 @@ pub fn look(prefixes: &[Prefix], root: &Path) -> Inventory {
         looked_into: 0,
         read: 0,
     };
-    search.directories.push(Directory { path: Vec::new(), linked_by: None });
+    search.directories.push(Directory { path: Vec::new(), known_as: Vec::new(), linked_by: None });
     while let Some(directory) = search.directories.pop() {
         search.look_into(&directory, prefixes);
     }
@@ -59,7 +59,9 @@ struct Search<'r> {
 struct Directory {
     /// Without a slash at the end.
     path: Vec<u8>,
-    /// The symbolic link that stands where rules look. Then all that is in it counts.
+    /// What rules call it. Another one only behind a symbolic link.
+    known_as: Vec<u8>,
+    /// That symbolic link.
     linked_by: Option<Vec<u8>>,
 }
 
@@ -84,17 +86,19 @@ impl Search<'_> {
             }
         };
         for entry in entries.flatten() {
-            let path = [directory.path.as_slice(), b"/", entry.file_name().as_bytes()].concat();
+            let name = entry.file_name();
+            let below = |parent: &[u8]| [parent, b"/", name.as_bytes()].concat();
+            let (path, known_as) = (below(&directory.path), below(&directory.known_as));
             let Ok(kind) = entry.file_type() else { continue };
-            let leads =
-                directory.linked_by.is_some() || prefixes.iter().any(|prefix| prefix.leads_through(&path));
+            let leads = prefixes.iter().any(|prefix| prefix.leads_through(&known_as));
             if kind.is_dir() {
                 if leads {
-                    self.directories.push(Directory { path, linked_by: directory.linked_by.clone() });
+                    let linked_by = directory.linked_by.clone();
+                    self.directories.push(Directory { path, known_as, linked_by });
                 }
                 continue;
             }
-            let covered = directory.linked_by.is_some() || prefixes.iter().any(|prefix| prefix.covers(&path));
+            let covered = prefixes.iter().any(|prefix| prefix.covers(&known_as));
             let elsewhere = if leads && kind.is_symlink() { self.directory_behind(&path) } else { None };
             if covered || elsewhere.is_some() {
                 self.add(path.clone(), directory.linked_by.clone());
@@ -103,7 +107,7 @@ impl Search<'_> {
             if let Some(elsewhere) = elsewhere
                 && directory.linked_by.is_none()
             {
-                self.directories.push(Directory { path: elsewhere, linked_by: Some(path) });
+                self.directories.push(Directory { path: elsewhere, known_as, linked_by: Some(path) });
             }
         }
     }
@@ -349,6 +353,34 @@ mod tests {
                 named("/etc/ld.so.conf.d", None),
                 named("/etc/ld.so.preload", None),
                 named("/opt/conf.d/a.conf", Some("/etc/ld.so.conf.d")),
+            ]
+        );
+    }
+
+    #[test]
+    fn behind_a_link_on_the_way_only_what_rules_name_is_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("usr/lib/x86_64-linux-gnu/perl")).unwrap();
+        fs::create_dir_all(root.path().join("usr/lib/other")).unwrap();
+        symlink(root.path().join("usr/lib"), root.path().join("lib")).unwrap();
+        for name in [
+            "ld-linux.so.2",
+            "libc.so.6",
+            "x86_64-linux-gnu/ld.so",
+            "x86_64-linux-gnu/perl/ld.so",
+            "other/ld.so",
+        ] {
+            fs::write(root.path().join("usr/lib").join(name), "").unwrap();
+        }
+        let prefixes = [("/lib/ld-", true), ("/lib/x86_64-linux-gnu/ld.so", false)]
+            .map(|(text, open)| Prefix { text: text.into(), open });
+        let found = look(&prefixes, root.path());
+        assert_eq!(
+            paths(&found),
+            [
+                named("/lib", None),
+                named("/usr/lib/ld-linux.so.2", Some("/lib")),
+                named("/usr/lib/x86_64-linux-gnu/ld.so", Some("/lib")),
             ]
         );
     }
