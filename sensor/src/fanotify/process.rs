@@ -95,11 +95,12 @@ impl Who {
         }
     }
 
-    /// What has ended and was not waited for runs nothing any more; what ends while it is asked has no arguments any more.
+    /// What has ended and was not waited for runs nothing any more; what ends while it is asked has no arguments or no
+    /// namespaces any more.
     fn has_ended(&self) -> bool {
         match self.process.executable {
             Executable::Unknown => true,
-            Executable::File(_) => self.process.args.is_empty(),
+            Executable::File(_) => self.process.args.is_empty() || self.process.mount_namespace == 0,
             Executable::KernelThread => false,
         }
     }
