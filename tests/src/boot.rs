@@ -173,7 +173,7 @@ impl Boot {
             [&program, "run", "--config", &config, "--output", "ndjson", "--attach", self.attach.name()];
         let daemon = daemon.map(str::to_owned).to_vec();
         let scenarios = self.scenarios.iter().map(|scenario| scenario.as_plan()).collect();
-        let plan = Plan { daemon, scenarios, markers: true, shell: false };
+        let plan = Plan { daemon, scenarios, markers: true, ..Plan::default() };
         let guest =
             Guest::boot(&GuestOptions { series: self.series, binaries, payload: &payload, plan: &plan })?;
         while collector.take(&guest.next_frame()?)? {}

@@ -5,6 +5,7 @@
 mod alert;
 mod boot;
 pub mod command_line;
+mod guest;
 pub mod native;
 pub mod raw_bpf;
 mod scenario;
@@ -12,4 +13,5 @@ pub mod server;
 
 pub use alert::{compare, lookup};
 pub use boot::{Boot, Outcome};
+pub use guest::Alone;
 pub use scenario::{CHANGES_IN_PLACE, Scenario};

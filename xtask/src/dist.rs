@@ -3,39 +3,73 @@
 pub mod daemon;
 pub mod image;
 pub mod packages;
+mod sbom;
+pub mod tools;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::command::{Step, output, target_directory, workspace};
-use daemon::TARGET;
 use packages::Profile;
 
 const SUMS: &str = "SHA256SUMS";
 
-/// Builds everything.
-pub fn run() -> Result<()> {
-    let directory = target_directory().join("dist");
-    fs::remove_dir_all(&directory).ok();
-    fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
+/// What is built, and where.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The project's root.
+    pub sources: PathBuf,
+    /// Cargo's target directory.
+    pub target: PathBuf,
+}
+
+impl Tree {
+    /// The tree that this program is of.
+    pub fn here() -> Self {
+        Self { sources: workspace(), target: target_directory() }
+    }
+}
+
+/// Builds everything. With `twice` it is built a second time, somewhere else, and must come out the same.
+pub fn run(twice: bool) -> Result<()> {
+    tools::install()?;
+    let here = Tree::here();
+    let directory = here.target.join("dist");
+    make(&here, &directory)?;
+    if twice {
+        let changes = output(Command::new("git").args(["status", "--porcelain"]).current_dir(workspace()))?;
+        ensure!(changes.is_empty(), "what is not committed would not be in the second build:\n{changes}");
+        let elsewhere = tempfile::tempdir_in(&here.target)?;
+        let there =
+            Tree { sources: elsewhere.path().join("sources"), target: elsewhere.path().join("target") };
+        output(Command::new("git").args(["clone", "--quiet"]).arg(workspace()).arg(&there.sources))?;
+        let again = elsewhere.path().join("dist");
+        make(&there, &again)?;
+        let (one, other) = (fs::read_to_string(directory.join(SUMS))?, fs::read_to_string(again.join(SUMS))?);
+        ensure!(one == other, "the second build has other bytes:\n{one}\n{other}");
+    }
+    Ok(())
+}
+
+fn make(tree: &Tree, directory: &Path) -> Result<()> {
+    fs::remove_dir_all(directory).ok();
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let step = Step::begin("building the static daemon (minutes)");
-    let daemon = daemon::build(&workspace(), &target_directory())?;
+    let daemon = daemon::build(tree)?;
     step.done();
     let step = Step::begin("packing it");
     fs::copy(&daemon, directory.join("ldsentry")).with_context(|| format!("copying {}", daemon.display()))?;
-    packages::deb(Profile::Release, version(), &directory)?;
-    image::write(
-        &daemon,
-        "amd64",
-        version(),
-        &directory.join(format!("ldsentry-{}-oci-amd64.tar", version())),
-    )?;
-    write_sums(&directory)?;
+    packages::deb(tree, Profile::Release, version(), directory)?;
+    packages::rpm(tree, Profile::Release, directory)?;
+    let image = directory.join(format!("ldsentry-{}-oci-amd64.tar", version()));
+    image::write(&daemon, "amd64", version(), &image)?;
+    sbom::write(&tree.sources, &directory.join(format!("ldsentry-{}.spdx.json", version())))?;
+    write_sums(directory)?;
     step.done();
     Ok(())
 }

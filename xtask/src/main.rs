@@ -48,8 +48,13 @@ enum Task {
         /// Only targets whose names contain this
         filter: Option<String>,
     },
-    /// Build what is given to others, into target/dist: a static daemon, a .deb, an OCI image, checksums
-    Dist,
+    /// Build what is given to others, into target/dist: a static daemon, a .deb, an .rpm, an OCI image, a list of what is in
+    /// it (SPDX), checksums
+    Dist {
+        /// Build it a second time, somewhere else, and fail if one byte differs
+        #[arg(long)]
+        twice: bool,
+    },
     /// Check what the compiler does not, and list long files
     Tidy,
     /// Write manual pages and shell completions into target/dist
@@ -101,7 +106,7 @@ fn perform(task: &Task) -> Result<i32> {
         Task::Bench(options) => bench::run(options).map(|()| 0),
         Task::Fuzz { seconds, filter } => fuzz::run(*seconds, filter.as_deref()),
         Task::Manual => manual::write(&workspace().join("target/dist")).map(|()| 0),
-        Task::Dist => dist::run().map(|()| 0),
+        Task::Dist { twice } => dist::run(*twice).map(|()| 0),
         Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),
         Task::Lab(Lab::Shell { options }) => lab::shell(options).map(|()| 0),
     }

@@ -10,7 +10,7 @@ use crate::servers::Servers;
 mod ebpf;
 
 /// What the lab and the tests call, and Debian's package for it.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 14] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("mmdebstrap", "mmdebstrap"),
     ("cpio", "cpio"),
@@ -20,6 +20,8 @@ const TOOLS: [(&str, &str); 12] = [
     ("strip", "binutils"),
     ("cc", "gcc"),
     ("lintian", "lintian"),
+    ("rpm", "rpm"),
+    ("umoci", "umoci"),
     ("systemd-analyze", "systemd"),
     ("python3", "python3"),
     ("pip3", "python3-pip"),

@@ -1,4 +1,13 @@
-//! What is given to others: the package, the unit, the manifests.
+//! What is given to others: the packages, the unit, the image, the manifests.
 
+mod container;
 mod kubernetes;
-mod package;
+mod packages;
+
+use anyhow::Result;
+use xtask::lab::{Binaries, build};
+
+/// The daemon as the lab has it: its release would take minutes more.
+fn programs() -> Result<Binaries> {
+    build(&[("sensor", "ldsentry"), ("integration-tests", "attack")])
+}

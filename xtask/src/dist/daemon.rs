@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::Tree;
 use crate::command::{cargo, output, run};
 
 /// What is built for.
@@ -12,8 +13,9 @@ pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// More than this is not shipped.
 const MAX_BYTES: u64 = 8_000_000;
 
-/// Builds it from `sources` below `target`.
-pub fn build(sources: &Path, target: &Path) -> Result<PathBuf> {
+/// Builds it.
+pub fn build(tree: &Tree) -> Result<PathBuf> {
+    let Tree { sources, target } = tree;
     let mut command = cargo();
     command.current_dir(sources).args([
         "build",

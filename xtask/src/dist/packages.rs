@@ -1,15 +1,14 @@
-//! The .deb. What is in it stands in `sensor/Cargo.toml`.
+//! The .deb and the .rpm. What is in them stands in `sensor/Cargo.toml`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{TARGET, epoch};
-use crate::command::{Step, output, target_directory, workspace};
+use super::daemon::TARGET;
+use super::{Tree, epoch, version};
+use crate::command::output;
 use crate::manual;
-
-const CARGO_DEB: &str = "3.8.0";
 
 /// Which daemon is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,36 +19,41 @@ pub enum Profile {
     Debug,
 }
 
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Debug => "dev",
+        }
+    }
+}
+
 /// Packs the daemon that was built, for Debian and its like.
-pub fn deb(profile: Profile, version: &str, to: &Path) -> Result<PathBuf> {
-    install_cargo_deb()?;
-    // Where the package's list of files looks for them.
-    manual::write(&workspace().join("target/package"))?;
+pub fn deb(tree: &Tree, profile: Profile, version: &str, to: &Path) -> Result<PathBuf> {
     let package = to.join(format!("ldsentry_{version}-1_amd64.deb"));
-    let profile = match profile {
-        Profile::Release => "release",
-        Profile::Debug => "dev",
-    };
-    let mut command = Command::new("cargo");
-    command.args(["deb", "--quiet", "--no-build", "--package", "sensor", "--profile", profile]);
-    command
-        .args(["--target", TARGET, "--deb-version", &format!("{version}-1")])
-        .arg("--output")
-        .arg(&package);
-    command.current_dir(workspace()).env("CARGO_TARGET_DIR", target_directory());
-    output(command.env("SOURCE_DATE_EPOCH", epoch()?)).context("packing the .deb")?;
+    let mut command = subcommand(tree, "deb")?;
+    command.args(["--quiet", "--no-build", "--package", "sensor", "--deb-version", &format!("{version}-1")]);
+    command.args(["--profile", profile.name()]).arg("--output").arg(&package);
+    output(&mut command).context("packing the .deb")?;
     Ok(package)
 }
 
-fn install_cargo_deb() -> Result<()> {
-    let installed = output(Command::new("cargo").args(["install", "--list"]))?;
-    if installed.lines().any(|line| line == format!("cargo-deb v{CARGO_DEB}:")) {
-        return Ok(());
-    }
-    let step = Step::begin(format!("building cargo-deb {CARGO_DEB} (about a minute, once)"));
-    let mut install = Command::new("cargo");
-    install.args(["install", "--quiet", "--locked", "--force", "cargo-deb", "--version", CARGO_DEB]);
-    output(&mut install).context("building cargo-deb")?;
-    step.done();
-    Ok(())
+/// The same for Fedora, openSUSE and their like.
+pub fn rpm(tree: &Tree, profile: Profile, to: &Path) -> Result<PathBuf> {
+    let package = to.join(format!("ldsentry-{}-1.x86_64.rpm", version()));
+    let mut command = subcommand(tree, "generate-rpm")?;
+    command.args(["--package", "sensor", "--source-date", &epoch()?]);
+    command.args(["--profile", profile.name()]).arg("--output").arg(&package);
+    output(&mut command).context("packing the .rpm")?;
+    Ok(package)
+}
+
+/// One of cargo's that packs.
+fn subcommand(tree: &Tree, name: &str) -> Result<Command> {
+    // Where the packages' lists of files look for them.
+    manual::write(&tree.sources.join("target/package"))?;
+    let mut command = Command::new("cargo");
+    command.args([name, "--target", TARGET]).current_dir(&tree.sources);
+    command.env("CARGO_TARGET_DIR", &tree.target).env("SOURCE_DATE_EPOCH", epoch()?);
+    Ok(command)
 }

@@ -44,6 +44,9 @@ pub struct Plan {
     pub markers: bool,
     /// Give a shell on the console instead.
     pub shell: bool,
+    /// Let systemd be the first process and start the agent, instead of the agent being both.
+    #[serde(default)]
+    pub systemd: bool,
 }
 
 /// A script that is run as root in the guest.

@@ -11,8 +11,17 @@ use crate::command::{Step, output, program};
 
 const SUITE: &str = "bookworm";
 /// Beyond Debian's minimum: what scenarios use.
-const PACKAGES: &[&str] =
-    &["btrfs-progs", "e2fsprogs", "fuse-overlayfs", "kmod", "procps", "runc", "vim-tiny", "xfsprogs"];
+const PACKAGES: &[&str] = &[
+    "btrfs-progs",
+    "e2fsprogs",
+    "fuse-overlayfs",
+    "kmod",
+    "procps",
+    "runc",
+    "systemd",
+    "vim-tiny",
+    "xfsprogs",
+];
 /// The same for benchmarks: what ldsentry is compared with.
 const COMPARED: &[&str] = &["auditd", "bpftrace", "inotify-tools", "kmod", "procps"];
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];

@@ -14,7 +14,13 @@ use crate::system;
 
 /// What the host put into the initramfs for the guest's `/lab`.
 pub(crate) const PAYLOAD: &str = "/payload";
-const SEARCH_PATH: &str = "/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const AGENT: &str = "/lab/bin/lab-agent";
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("PATH", "/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("TERM", "linux"),
+    ("LC_ALL", "C.UTF-8"),
+];
 const ROOT: &str = "/root";
 const DISK: &str = "/dev/vda";
 
@@ -40,11 +46,27 @@ pub(crate) fn move_to_root() -> Result<()> {
     mount_move(".", "/").context("moving to the root")?;
     rustix::process::chroot(".").context("moving to the root")?;
     std::env::set_current_dir("/")?;
-    let error = Command::new(Path::new(LAB).join("bin/lab-agent"))
-        .env_clear()
-        .envs([("PATH", SEARCH_PATH), ("HOME", "/root"), ("TERM", "linux"), ("LC_ALL", "C.UTF-8")])
-        .exec();
+    if super::plan()?.systemd {
+        return start_systemd();
+    }
+    let error = Command::new(AGENT).env_clear().envs(ENVIRONMENT).exec();
     Err(error).context("starting the agent from the root")
+}
+
+/// Systemd finds the agent among the units that only live as long as the system runs.
+fn start_systemd() -> Result<()> {
+    mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), Some(c"mode=755")).context("mounting /run")?;
+    let units = Path::new("/run/systemd/system");
+    let wanted = units.join("multi-user.target.wants");
+    fs::create_dir_all(&wanted)?;
+    let environment = ENVIRONMENT.map(|(name, value)| format!("Environment={name}={value}\n")).concat();
+    let unit =
+        format!("[Service]\nExecStart={AGENT}\nStandardError=tty\nTTYPath=/dev/console\n{environment}");
+    fs::write(units.join("lab-agent.service"), unit)?;
+    std::os::unix::fs::symlink("../lab-agent.service", wanted.join("lab-agent.service"))?;
+    let mut systemd = Command::new("/lib/systemd/systemd");
+    systemd.args(["--unit=multi-user.target", "--show-status=no"]).env_clear().env("TERM", "linux");
+    Err(systemd.exec()).context("starting systemd")
 }
 
 fn load_modules() -> Result<()> {

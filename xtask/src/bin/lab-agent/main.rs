@@ -1,7 +1,7 @@
 //! The guest's first process: finds the root, starts the daemon, runs the plan, tells the host.
 //!
 //! It is started twice: by the kernel out of the initramfs, where it brings up the disk and moves to
-//! it ([`early`]), and then by itself, from `/lab` in the guest's Debian root.
+//! it ([`early`]), and then by itself or by systemd, from `/lab` in the guest's Debian root.
 
 mod daemon;
 mod early;
@@ -28,9 +28,14 @@ fn main() {
 }
 
 fn serve() -> Result<()> {
-    system::mount_all().context("mounting the guest's file systems")?;
+    let plan = plan()?;
+    if plan.systemd {
+        system::complete_systemd()?;
+    } else {
+        system::mount_all().context("mounting the guest's file systems")?;
+    }
     let port = Port::open().context("opening the port to the host")?;
-    let result = follow_plan(&port);
+    let result = follow_plan(&plan, &port);
     if let Err(error) = &result {
         port.send(Kind::Failed, format!("{error:#}").as_bytes());
     }
@@ -38,13 +43,17 @@ fn serve() -> Result<()> {
     result
 }
 
-fn follow_plan(port: &Port) -> Result<()> {
+/// What the host wants done.
+fn plan() -> Result<Plan> {
+    let plan = std::fs::read(Path::new(LAB).join("plan.json")).context("reading the plan")?;
+    serde_json::from_slice(&plan).context("reading the plan")
+}
+
+fn follow_plan(plan: &Plan, port: &Port) -> Result<()> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     port.send(Kind::Hello, release.as_bytes());
-    let plan = std::fs::read(Path::new(LAB).join("plan.json")).context("reading the plan")?;
-    let plan: Plan = serde_json::from_slice(&plan).context("reading the plan")?;
     if plan.shell {
-        return give_shell(&plan);
+        return give_shell(plan);
     }
     let daemon = if plan.daemon.is_empty() { None } else { Some(Daemon::start(&plan.daemon, port)?) };
     let linker_files = system::LinkerFiles::remember();

@@ -32,14 +32,28 @@ pub(crate) fn mount_all() -> Result<()> {
     }
     // Not every kernel has it.
     mount("tracefs", "/sys/kernel/tracing", "tracefs", MountFlags::empty(), None).ok();
-    mount_bind("/lab/lib/modules", "/lib/modules").context("showing the kernel's modules")?;
-    rustix::system::sethostname(b"lab").context("naming the guest")?;
+    show_modules()?;
     // `/dev/fd` and its like come from udev elsewhere.
     for (name, target) in
         [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")]
     {
         std::os::unix::fs::symlink(target, Path::new("/dev").join(name)).ok();
     }
+    open_ports()
+}
+
+/// What is left to do after systemd has mounted what it mounts.
+pub(crate) fn complete_systemd() -> Result<()> {
+    show_modules()?;
+    open_ports()
+}
+
+fn show_modules() -> Result<()> {
+    mount_bind("/lab/lib/modules", "/lib/modules").context("showing the kernel's modules")?;
+    rustix::system::sethostname(b"lab").context("naming the guest")
+}
+
+fn open_ports() -> Result<()> {
     if !Path::new("/sys/class/virtio-ports").exists() {
         Command::new("modprobe").arg("virtio_console").status().context("running modprobe")?;
     }

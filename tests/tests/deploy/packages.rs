@@ -1,0 +1,90 @@
+//! The .deb and the .rpm, and the unit in them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result, ensure};
+use integration_tests::Alone;
+use xtask::command::{output, program, workspace};
+use xtask::dist::packages::{Profile, deb, rpm};
+use xtask::dist::{Tree, tools, version};
+use xtask::lab::{Payload, Series};
+
+/// `systemd-analyze security` may say this at most.
+const EXPOSURE: f32 = 2.5;
+
+/// What packs writes its parts to the same places each time.
+static PACKING: Mutex<()> = Mutex::new(());
+
+fn make_deb(version: &str, to: &Path) -> Result<PathBuf> {
+    let _one = PACKING.lock();
+    super::programs()?;
+    tools::install()?;
+    deb(&Tree::here(), Profile::Debug, version, to)
+}
+
+fn make_rpm(to: &Path) -> Result<PathBuf> {
+    let _one = PACKING.lock();
+    super::programs()?;
+    tools::install()?;
+    rpm(&Tree::here(), Profile::Debug, to)
+}
+
+#[test]
+fn the_unit_exposes_little() -> Result<()> {
+    let unit = workspace().join("deploy/systemd/ldsentry.service");
+    let mut analyze = program("systemd-analyze");
+    let said = output(analyze.args(["security", "--offline=true", "--no-pager"]).arg(unit))?;
+    let (_, level) = said.split_once("exposure level for ldsentry.service: ").context("no level")?;
+    let level: f32 = level.split(' ').next().unwrap_or_default().parse().context("no number")?;
+    ensure!(level <= EXPOSURE, "{said}");
+    Ok(())
+}
+
+#[test]
+fn the_deb_is_installed_upgraded_removed_and_purged() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let binaries = super::programs()?;
+    let mut payload = Payload::new()?;
+    for (name, version) in [("old.deb", version()), ("new.deb", "99.0.0")] {
+        let package = make_deb(version, directory.path())?;
+        payload.add(name, &std::fs::read(package)?, 0o644)?;
+    }
+    let alone = Alone { binaries: &binaries, payload: &payload, systemd: true };
+    alone.run(Series::V6_12, include_str!("packages.sh")).map(drop)
+}
+
+#[test]
+fn lintian_finds_no_error() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let package = make_deb(version(), directory.path())?;
+    output(program("lintian").args(["--fail-on", "error", "--allow-root"]).arg(package)).map(drop)
+}
+
+#[test]
+fn the_rpm_has_what_the_deb_has() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let list = |listing: String| -> Vec<String> {
+        let mut paths: Vec<_> = listing
+            .lines()
+            .filter_map(|line| Some(line.split_whitespace().next_back()?.trim_start_matches('.').to_owned()))
+            .filter(|path| !path.ends_with('/') && !path.contains("/doc/") && !path.contains("licenses"))
+            .filter(|path| !path.contains("lintian"))
+            // What each distribution has elsewhere, or packed.
+            .map(|path| path.trim_end_matches(".gz").replace("/usr/lib/", "/lib/"))
+            .map(|path| path.replace("/zsh/vendor-completions/", "/zsh/site-functions/"))
+            .collect();
+        paths.sort();
+        paths
+    };
+    let deb = make_deb(version(), directory.path())?;
+    let rpm = make_rpm(directory.path())?;
+    let in_deb = list(output(Command::new("dpkg-deb").arg("--contents").arg(&deb))?);
+    let in_rpm = list(output(Command::new("rpm").args(["--query", "--list", "--package"]).arg(&rpm))?);
+    ensure!(in_deb == in_rpm, "{in_deb:?}\n{in_rpm:?}");
+    let configuration =
+        output(Command::new("rpm").args(["--query", "--configfiles", "--package"]).arg(&rpm))?;
+    ensure!(configuration.trim() == "/etc/ldsentry/ldsentry.toml", "{configuration}");
+    Ok(())
+}
