@@ -3,7 +3,8 @@
 //! It is only an optimisation: it may pass what no rule matches, never dismiss what one could. It knows names, not
 //! paths: an entry passes if its own name is one that a rule's path ends in, or begins or ends as one, or if the name of
 //! a directory above it is one that a rule's path contains. Each action has a filter of its own. Names are compared by
-//! length and by at most eight bytes, folded to lower case, whatever the rule's case.
+//! length and by at most eight bytes, folded to lower case, whatever the rule's case; before that, by what all names of a length
+//! have in common.
 //!
 //! Paths are deliberately not compared with more than one name: a mount can give a directory any other name.
 
@@ -29,22 +30,16 @@ pub const MOUNT: u32 = 4;
 pub const ANY: u32 = 5;
 /// How many filters there are in a generation: one for each action, and [`ANY`].
 pub const ACTIONS: u32 = 6;
+/// Places for those of two generations. A power of two: the verifier must see that a place is one of them.
+pub const SLOTS: usize = 16;
 
 /// Names that the filters of a generation can have together.
 pub const MAX_NAMES: u32 = 1 << 16;
 
-/// Of the numbers that say which file systems are mounted below a directory that is looked for: a bit for each device, see
-/// [`device_bit`]. Written by the daemon; a mount that could change it sets all.
-pub const MOUNTED: u32 = 0;
-/// Of the same: how many such mounts there were.
-pub const MOUNTS: u32 = 1;
-/// How many of these numbers there are.
-pub const MOUNT_NUMBERS: u32 = 2;
-
 /// What is read first: which names are worth a look. One for each action, and all of that twice: those of even
 /// generations, then those of odd ones. The generation in force decides which are read, so that one store changes all.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Lengths {
     /// A bit for each length of an entry's own name; see [`length_bit`].
@@ -61,7 +56,27 @@ pub struct Lengths {
     pub everything: u32,
     /// Not 0: a rename passes by its old name too.
     pub original: u32,
+    /// A bit for each byte, in either case, that an entry's name can begin with.
+    pub first_bytes: [u64; 4],
+    /// A bit for each byte, in either case, that an entry's name can end in.
+    pub last_bytes: [u64; 4],
+    /// For names in the role of [`ENTRY`], [`DIRECTORY`] and [`ABOVE`], by [`place`].
+    pub common: [Common; 3 * LENGTHS],
 }
+
+/// The bits that all names of a length have in common in their first eight bytes, as they can lie in memory.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Common {
+    /// Which bits.
+    pub mask: u64,
+    /// What they are.
+    pub bits: u64,
+}
+
+/// Lengths that are told apart: those that differ by this are not.
+pub const LENGTHS: usize = 64;
 
 /// A name to look for. What it is found with is a bit for each action that it is looked for in.
 #[repr(C)]
@@ -89,10 +104,37 @@ pub const END: u16 = 3;
 /// The name is that of a directory that rules' files are in, at whatever level.
 pub const ABOVE: u16 = 4;
 
+impl Lengths {
+    /// No name is looked for.
+    pub const NONE: Self = Self {
+        entry: 0,
+        directory: 0,
+        above: 0,
+        beginning: 0,
+        end: 0,
+        everything: 0,
+        original: 0,
+        first_bytes: [0; 4],
+        last_bytes: [0; 4],
+        common: [Common { mask: 0, bits: 0 }; 3 * LENGTHS],
+    };
+}
+
+/// The place of what names of a length have in common, in a role that has such.
+#[inline(always)]
+pub const fn place(role: u16, length: u32) -> usize {
+    let role = match role {
+        ENTRY => 0,
+        DIRECTORY => 1,
+        _ => 2,
+    };
+    role * LENGTHS + (length as usize & (LENGTHS - 1))
+}
+
 /// The place of an action's [`Lengths`] in a generation.
 #[inline(always)]
 pub const fn slot(generation: u32, action: u32) -> u32 {
-    (generation & 1) * ACTIONS + action
+    (generation & 1) * (SLOTS as u32 / 2) + (action & (SLOTS as u32 / 2 - 1))
 }
 
 /// The name of an entry, as far as it is read.
@@ -118,8 +160,14 @@ pub trait Filter {
     /// What is read first.
     fn lengths(&self) -> &Lengths;
 
-    /// Whether a name is looked for. `head` is folded and cut to the name's length.
-    fn knows(&self, head: u64, length: u32, role: u16) -> bool;
+    /// Whether a name is looked for, of which these are the first eight bytes as they lie in memory.
+    fn knows(&self, first: u64, length: u32, role: u16) -> bool;
+
+    /// Whether the beginnings of a name that are looked for are among these: [`knows_beginning`].
+    fn knows_beginning(&self, first: u64, length: u32) -> bool;
+
+    /// Whether the ends of a name that are looked for are among these: [`knows_end`].
+    fn knows_end(&self, last: u64, length: u32) -> bool;
 }
 
 /// Whether a name in a directory has to be looked at.
@@ -132,44 +180,67 @@ pub fn passes<D: Directory>(filter: &impl Filter, name: &impl Name, parent: D) -
 #[inline(always)]
 pub fn entry_passes(filter: &impl Filter, name: &impl Name) -> bool {
     let (lengths, length) = (filter.lengths(), name.length());
-    if lengths.entry & length_bit(length) != 0 && knows(filter, name, ENTRY) {
+    if lengths.entry & length_bit(length) != 0 && knows(filter, name, length, ENTRY) {
         return true;
     }
-    if lengths.beginning != 0 {
-        let first = fold(name.first());
-        for part in 1..=COMPARED {
-            if lengths.beginning & 1 << part != 0
-                && part <= length
-                && filter.knows(keep(first, part), part, BEGINNING)
-            {
-                return true;
-            }
-        }
+    if lengths.beginning != 0
+        && let first = name.first()
+        && has_byte(&lengths.first_bytes, first as u8)
+        && filter.knows_beginning(first, length)
+    {
+        return true;
     }
     if lengths.end != 0 {
         // Whatever the length, the last byte is the highest here.
         let short = length < COMPARED;
         let last = if short { name.first() << ((8 * (COMPARED - length)) & 63) } else { name.last() };
-        let last = fold(last);
-        for part in 1..=COMPARED {
-            if lengths.end & 1 << part != 0
-                && part <= length
-                && filter.knows(last >> (8 * (COMPARED - part)), part, END)
-            {
-                return true;
-            }
+        return has_byte(&lengths.last_bytes, (last >> 56) as u8) && filter.knows_end(last, length);
+    }
+    false
+}
+
+/// What [`Filter::knows_beginning`] is to do; a program does it apart, since it is rare.
+#[inline(always)]
+pub fn knows_beginning(filter: &impl Filter, first: u64, length: u32) -> bool {
+    let parts = filter.lengths().beginning;
+    for part in 1..=COMPARED {
+        if parts & 1 << part != 0 && part <= length && filter.knows(first, part, BEGINNING) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What [`Filter::knows_end`] is to do.
+#[inline(always)]
+pub fn knows_end(filter: &impl Filter, last: u64, length: u32) -> bool {
+    let parts = filter.lengths().end;
+    for part in 1..=COMPARED {
+        if parts & 1 << part != 0
+            && part <= length
+            && filter.knows(last >> (8 * (COMPARED - part)), part, END)
+        {
+            return true;
         }
     }
     false
 }
 
 #[inline(always)]
+fn has_byte(bytes: &[u64; 4], byte: u8) -> bool {
+    bytes[(byte >> 6) as usize] >> (byte & 63) & 1 != 0
+}
+
+#[inline(always)]
 fn directories_pass<D: Directory>(filter: &impl Filter, mut directory: D) -> bool {
-    if filter.lengths().directory == 0 {
+    // Once, and not for each directory.
+    let wanted = filter.lengths().directory;
+    if wanted == 0 {
         return false;
     }
-    for _ in 0..MAX_DEPTH {
-        if directory_passes(filter, &directory) {
+    for _ in 0..u64::from(MAX_DEPTH) {
+        let length = directory.length();
+        if wanted & length_bit(length) != 0 && knows(filter, &directory, length, DIRECTORY) {
             return true;
         }
         let Some(parent) = directory.parent() else { return false };
@@ -181,19 +252,52 @@ fn directories_pass<D: Directory>(filter: &impl Filter, mut directory: D) -> boo
 /// Whether a directory is looked for.
 #[inline(always)]
 pub fn directory_passes(filter: &impl Filter, directory: &impl Name) -> bool {
-    filter.lengths().directory & length_bit(directory.length()) != 0 && knows(filter, directory, DIRECTORY)
+    let length = directory.length();
+    filter.lengths().directory & length_bit(length) != 0 && knows(filter, directory, length, DIRECTORY)
 }
 
 /// Whether a directory that gets this name can bring files that are looked for.
 #[inline(always)]
 pub fn renamed_directory_passes(filter: &impl Filter, directory: &impl Name) -> bool {
-    filter.lengths().above & length_bit(directory.length()) != 0 && knows(filter, directory, ABOVE)
+    let length = directory.length();
+    filter.lengths().above & length_bit(length) != 0 && knows(filter, directory, length, ABOVE)
 }
 
 #[inline(always)]
-fn knows(filter: &impl Filter, name: &impl Name, role: u16) -> bool {
-    let length = name.length();
-    filter.knows(keep(fold(name.first()), length), length, role)
+fn knows(filter: &impl Filter, name: &impl Name, length: u32, role: u16) -> bool {
+    let first = name.first();
+    let common = &filter.lengths().common[place(role, length)];
+    first & common.mask == common.bits && filter.knows(first, length, role)
+}
+
+/// The key of a name, of which these are the first eight bytes as they lie in memory.
+#[inline(always)]
+pub const fn key(first: u64, length: u32, role: u16, generation: u32) -> Key {
+    Key { head: keep(fold(first), length), generation, length: length as u16, role }
+}
+
+/// What a name, of which the first eight bytes are folded and kept, has for certain where it lies in memory.
+pub const fn bits_of(head: u64, length: u32) -> Common {
+    let mut mask = keep(u64::MAX, length);
+    let mut byte = 0;
+    while byte < COMPARED {
+        let value = (head >> (8 * byte)) as u8;
+        if value.is_ascii_lowercase() {
+            // It can be upper case.
+            mask &= !(0x20 << (8 * byte));
+        }
+        byte += 1;
+    }
+    Common { mask, bits: head & mask }
+}
+
+impl Common {
+    /// What is still in common with another name.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        let mask = self.mask & other.mask & !(self.bits ^ other.bits);
+        Self { mask, bits: self.bits & mask }
+    }
 }
 
 /// The bit that stands for a device number, as the kernel encodes it. Several share one.
@@ -202,10 +306,10 @@ pub const fn device_bit(device: u32) -> u64 {
     1 << ((device ^ (device >> 20)) & 63)
 }
 
-/// The bit that stands for a length: the last one stands for all from 63 on.
+/// The bit that stands for a length. Those that differ by [`LENGTHS`] share one.
 #[inline(always)]
 pub const fn length_bit(length: u32) -> u64 {
-    1 << if length < 63 { length } else { 63 }
+    1 << (length & (LENGTHS as u32 - 1))
 }
 
 /// Folds ASCII upper case to lower case in eight bytes at once, without a branch.
@@ -251,14 +355,19 @@ mod tests {
             offset_of!(Lengths, end),
             offset_of!(Lengths, everything),
             offset_of!(Lengths, original),
+            offset_of!(Lengths, first_bytes),
+            offset_of!(Lengths, last_bytes),
+            offset_of!(Lengths, common),
         ];
-        assert_eq!((size_of::<Lengths>(), lengths), (40, [0, 8, 16, 24, 28, 32, 36]));
+        assert_eq!((size_of::<Lengths>(), lengths), (3176, [0, 8, 16, 24, 28, 32, 36, 40, 72, 104]));
     }
 
     #[test]
     fn generations_take_turns() {
-        let slots: std::vec::Vec<_> = (6..8).flat_map(|n| (0..ACTIONS).map(move |a| slot(n, a))).collect();
-        assert_eq!(slots, (0..2 * ACTIONS).collect::<std::vec::Vec<_>>());
+        let slots = |generation| (0..ACTIONS).map(move |action| slot(generation, action));
+        assert!(slots(6).eq(0..ACTIONS));
+        assert!(slots(7).eq(8..8 + ACTIONS));
+        assert!(slots(7).all(|slot| (slot as usize) < SLOTS));
     }
 
     #[test]
@@ -270,6 +379,20 @@ mod tests {
                 assert_eq!(folded, bytes.map(|byte| byte.to_ascii_lowercase()), "{bytes:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_names_have_in_common_holds_for_each_of_them_in_any_case() {
+        let bytes = |name: &[u8; 8]| u64::from_le_bytes(*name);
+        let one = bits_of(bytes(b"ld.so.co"), 12);
+        let both = one.with(bits_of(bytes(b"ld.so.pr"), 12));
+        for name in [b"ld.so.co", b"LD.SO.CO", b"Ld.sO.Pr"] {
+            assert_eq!(bytes(name) & both.mask, both.bits);
+        }
+        assert_ne!(bytes(b"ld_so.co") & both.mask, both.bits);
+        assert_ne!(bytes(b"ld.so.pr") & one.mask, one.bits);
+        let short = bits_of(keep(bytes(b"etc\0\0\0\0\0"), 3), 3);
+        assert_eq!(bytes(b"EtC~~~~~") & short.mask, short.bits);
     }
 
     #[test]

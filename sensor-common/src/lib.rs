@@ -6,6 +6,7 @@
 //! what the daemon says.
 #![no_std]
 
+pub mod code;
 pub mod counters;
 pub mod filter;
 pub mod offsets;

@@ -5,7 +5,7 @@ use sensor_common::offsets::ABSENT;
 use sensor_common::record::SECTION_CGROUP;
 
 use crate::kernel::{Css, CssSet, KernfsNode, Task};
-use crate::read::{Probed, Read as _, offset};
+use crate::read::{Probed, offset, probe};
 use crate::record::{LIMIT, Record, Written, forget};
 
 /// Cgroups within each other that are followed.
@@ -40,7 +40,7 @@ pub extern "C" fn version_1(set: u64) -> u64 {
     let default = set.default::<Probed>().root::<Probed>();
     for offset in [offset!(css_set_pids), offset!(css_set_memory)] {
         if offset != ABSENT {
-            let cgroup = Css(Probed::read(set.0, offset)).cgroup::<Probed>();
+            let cgroup = Css(probe(set.0.wrapping_add(offset as usize))).cgroup::<Probed>();
             // A controller that has no hierarchy of its own belongs to that of version 2.
             if !cgroup.is_null() && cgroup.root::<Probed>() != default {
                 return cgroup.node::<Probed>().0 as u64;

@@ -9,12 +9,12 @@ use sensor_common::filter::CREATION;
 use sensor_common::record::{FLAG_VIA_OPEN, KIND_CREATE, KIND_MADE, Made};
 
 use crate::event::{self, Operation};
-use crate::filter;
-use crate::kernel::{Dentry, Inode, Mount, Name, Task};
+use crate::filter::InForce;
+use crate::kernel::{Dentry, Inode, Name, Task};
 use crate::maps::{EVENTS, count};
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
-use crate::record::Record;
+use crate::record::{Record, Subject};
 
 const SCRATCH_SLOT: u32 = 0;
 
@@ -42,8 +42,9 @@ pub fn inode_made_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn create<R: Read>(directory: Inode, entry: Dentry, mode: u32) -> u32 {
-    if filter::passes::<R>(CREATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>()) {
+    if InForce::of(CREATION).entry_passes::<R>(entry) {
         if report(directory.0, entry.0, mode) {
+            event::complete(SCRATCH_SLOT);
             event::finish(SCRATCH_SLOT);
         }
     }
@@ -59,9 +60,7 @@ fn report(directory: *const u8, entry: *const u8, mode: u32) -> bool {
     let mut operation = Operation {
         kind: KIND_CREATE,
         flags: 0,
-        entry,
-        original: Dentry(core::ptr::null()),
-        exact: Mount(core::ptr::null()),
+        subject: Subject::of(entry),
         name: entry.name_hash_len::<Probed>(),
         mode: mode & 0xffff,
         operation_flags: 0,
@@ -73,36 +72,43 @@ fn report(directory: *const u8, entry: *const u8, mode: u32) -> bool {
             return false;
         }
         operation.flags = FLAG_VIA_OPEN;
-        operation.exact = lookup.vfsmount::<Probed>().mount();
+        operation.subject.exact = lookup.vfsmount::<Probed>().mount();
         operation.name = lookup.last_hash_len::<Probed>();
     }
     event::begin(&mut record, &operation, current);
     if lookup.is_null() && pending::is_inner(entry.super_block::<Probed>(), record.event().header.time_ns) {
         return false;
     }
-    event::complete(&mut record, &operation, current);
+    pending::begin_creation();
     true
 }
 
 #[inline(always)]
 fn made<R: Read>(inode: Inode, directory: Inode, name: Name) -> u32 {
+    if pending::any_creation() {
+        sign::<R>(inode, directory, name);
+        pending::end_creation();
+    }
+    0
+}
+
+#[inline(always)]
+fn sign<R: Read>(inode: Inode, directory: Inode, name: Name) {
+    let filter = InForce::of(CREATION);
     let lookup = Task(R::current()).nameidata::<R>();
     if lookup.is_null() {
         let parent = directory.directory_entry();
-        if !parent.is_null()
-            && filter::passes::<Probed>(CREATION, name.length::<R>(), || name.text::<R>(), parent)
-        {
+        if !parent.is_null() && filter.passes::<Probed>(name.length::<R>(), || name.text::<R>(), parent) {
             report_made(parent.0, name.hash_len::<Probed>(), inode.number::<Probed>());
         }
-        return 0;
+        return;
     }
     let parent = lookup.dentry::<R>();
-    if filter::passes::<R>(CREATION, lookup.last_len::<R>(), || lookup.last_name::<R>(), parent) {
+    if filter.passes::<R>(lookup.last_len::<R>(), || lookup.last_name::<R>(), parent) {
         let same = parent.inode::<Probed>() == directory;
         let number = if same { inode.number::<Probed>() } else { 0 };
         report_made(parent.0, lookup.last_hash_len::<Probed>(), number);
     }
-    0
 }
 
 #[inline(never)]

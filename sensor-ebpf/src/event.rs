@@ -8,21 +8,18 @@ use sensor_common::record::{
     SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
 };
 
-use crate::kernel::{Dentry, Mount, Task};
+use crate::diagnostics;
+use crate::kernel::Task;
 use crate::maps::count;
 use crate::read::{Probed, Read as _};
-use crate::record::{MAX_MOUNTS, Record};
+use crate::record::{MAX_MOUNTS, Record, Subject};
 use crate::{cgroup, mounts, path, pending, task};
 
 /// What the hooks know.
 pub struct Operation {
     pub kind: u8,
     pub flags: u16,
-    pub entry: Dentry,
-    /// Renames and links: the entry that is renamed or gets another name. Else null.
-    pub original: Dentry,
-    /// The mount that was used, if it is known.
-    pub exact: Mount,
+    pub subject: Subject,
     pub name: u64,
     pub mode: u32,
     pub operation_flags: u32,
@@ -49,10 +46,11 @@ pub fn header(kind: u8, flags: u16, length: u32, sequence: u64) -> Header {
 /// Fills in the part of the event that has a fixed length.
 #[inline(always)]
 pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
-    let parent = operation.entry.parent::<Probed>();
-    let sb = operation.entry.super_block::<Probed>();
+    let Subject { entry, original, .. } = operation.subject;
+    let parent = entry.parent::<Probed>();
+    let sb = entry.super_block::<Probed>();
     // What exists already: a creation's entry has no inode yet.
-    let existing = if operation.original.is_null() { operation.entry } else { operation.original };
+    let existing = if original.is_null() { entry } else { original };
     let inode = existing.inode::<Probed>();
     let header = header(operation.kind, operation.flags, size_of::<Event>() as u32, count(PASSED));
     let event = record.event();
@@ -65,60 +63,74 @@ pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
     event.operation_flags = operation.operation_flags;
     event.mode = operation.mode;
     event.reserved = 0;
-    record.set_position(0);
+    record.clear();
+    record.set_subject(operation.subject);
     task::describe(record, current);
 }
 
-/// Does all for an operation whose end is reported. Not for one inside another, which is the one to report.
+/// Begins the event of an operation whose end is reported. Not for one inside another, which is the one to report.
 #[inline(always)]
-pub fn report_with_end(record: &mut Record, operation: &Operation, mark: u64) -> bool {
+pub fn begin_with_end(record: &mut Record, operation: &Operation, mark: u64) -> bool {
     let current = Task(Probed::current());
     // An overlay that makes a file for `open`: nothing else gets here in the middle of a lookup.
     if !current.nameidata::<Probed>().is_null() {
         return false;
     }
-    let sb = operation.entry.super_block::<Probed>();
+    let sb = operation.subject.entry.super_block::<Probed>();
     begin(record, operation, current);
     if pending::is_inner(sb, record.event().header.time_ns) {
         return false;
     }
     pending::begin(record, sb, mark);
-    complete(record, operation, current);
     true
 }
 
-/// Adds where a symbolic link points to.
-#[inline(always)]
-pub fn add_target(record: &mut Record, target: *const u8) {
+/// Adds where a symbolic link points to, or what is mounted.
+#[inline(never)]
+pub fn add_target(slot: u32, target: *const u8) {
+    let Some(mut record) = Record::new(slot) else { return };
     record.section(SECTION_TARGET, 0, |record, at| task::text(record, at, target));
 }
 
 /// Adds the texts: first what decides whether a rule matches, last what is only good to know.
-#[inline(always)]
-pub fn complete(record: &mut Record, operation: &Operation, current: Task) {
+///
+/// Called by the hooks' programs themselves, once what began the event has returned, as [`finish`] is after this: the stack
+/// does not hold these steps on top of each other.
+#[inline(never)]
+pub fn complete(slot: u32) {
+    let Some(mut record) = Record::new(slot) else { return };
+    let record = &mut record;
+    let subject = record.subject();
+    let current = Task(Probed::current());
     let own = current.nsproxy::<Probed>().mount_namespace::<Probed>();
     // Where something is mounted it is in one mount, and not in all that lead there.
-    let is_mount = matches!(operation.kind, KIND_MOUNT | KIND_MOVE_MOUNT | KIND_UNMOUNT | KIND_PIVOT_ROOT);
+    let is_mount =
+        matches!(record.event().header.kind, KIND_MOUNT | KIND_MOVE_MOUNT | KIND_UNMOUNT | KIND_PIVOT_ROOT);
     let found = if is_mount {
-        mounts::find_shared(record, operation.entry, own, operation.exact)
+        mounts::find_shared(record, subject.entry, own, subject.exact)
     } else {
-        mounts::find(record, operation.entry, own, operation.exact)
+        mounts::find(record, subject.entry, own, subject.exact)
     };
-    paths(record, operation, 0, found);
+    paths(record, subject, 0, found);
     task::write_program(record, current);
     cgroup::write(record, current);
     task::write_arguments(record, current);
     for index in 1..MAX_MOUNTS {
-        paths(record, operation, index, found);
+        paths(record, subject, index, found);
     }
-    let file_system = operation.entry.super_block::<Probed>().file_system::<Probed>().name::<Probed>();
+    let file_system = subject.entry.super_block::<Probed>().file_system::<Probed>().name::<Probed>();
     record.section(SECTION_FILE_SYSTEM, 0, |record, at| task::short_text(record, at, file_system));
 }
 
-/// Adds the processes above and hands the record to the ring. Called by the hooks' programs themselves: the stack does
-/// not hold this and what comes before on top of each other.
-#[inline(never)]
+/// Adds the processes above and hands the record to the ring.
+#[inline(always)]
 pub fn finish(slot: u32) {
+    send(slot);
+    diagnostics::tell(slot);
+}
+
+#[inline(never)]
+fn send(slot: u32) {
     let Some(mut record) = Record::new(slot) else { return };
     task::write_ancestors::<true>(&mut record, Task(Probed::current()));
     record.send();
@@ -126,15 +138,15 @@ pub fn finish(slot: u32) {
 
 /// The paths in the view of one mount. Without any mount there is still the path within the file system.
 #[inline(always)]
-fn paths(record: &mut Record, operation: &Operation, index: u32, found: u32) {
+fn paths(record: &mut Record, subject: Subject, index: u32, found: u32) {
     if index >= found {
         return;
     }
     let (mount, view) = mounts::noted(record, index);
-    record.section(SECTION_PATH, view, |record, at| path::write(record, at, mount, operation.entry));
-    if !operation.original.is_null() {
+    record.section(SECTION_PATH, view, |record, at| path::write(record, at, mount, subject.entry));
+    if !subject.original.is_null() {
         record.section(SECTION_ORIGINAL_PATH, view, |record, at| {
-            path::write(record, at, mount, operation.original)
+            path::write(record, at, mount, subject.original)
         });
     }
 }

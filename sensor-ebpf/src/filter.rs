@@ -2,10 +2,10 @@
 
 use core::marker::PhantomData;
 
-use sensor_common::filter::{self, COMPARED, Directory, Filter, Key, Lengths, Name, slot};
+use sensor_common::filter::{self, COMPARED, Directory, Filter, Lengths, Name, slot};
 
 use crate::kernel::{Dentry, Mount, SuperBlock};
-use crate::maps::{GENERATION, LENGTHS, MOUNTS, NAMES};
+use crate::maps::{NAMES, generation_in_force, lengths, mounted};
 use crate::mounts::Mounts;
 use crate::read::{Probed, Read, probe};
 
@@ -15,39 +15,76 @@ const MAX_MOUNTS: u32 = 128;
 /// Mounts on top of each other that are looked at; where there are more, everything passes.
 const MAX_STACKED: u32 = 8;
 
-/// Whether a name in a directory has to be looked at when this action is done to it. `text` is called only if the length is
-/// one to look at.
-#[inline(always)]
-pub fn passes<R: Read>(action: u32, length: u32, text: impl Fn() -> *const u8, parent: Dentry) -> bool {
-    let Some(filter) = InForce::of(action) else { return true };
-    if filter::passes(&filter, &Text { length, text }, Above::<R>(parent, PhantomData)) {
-        return true;
+/// The filter in force for an action.
+pub struct InForce {
+    lengths: &'static Lengths,
+    generation: u32,
+    action: u32,
+}
+
+impl InForce {
+    /// The filter for an action.
+    #[inline(always)]
+    pub fn of(action: u32) -> Self {
+        Self::at(generation_in_force(), action)
     }
-    if filter.lengths.directory == 0 {
-        return false;
+
+    #[inline(always)]
+    fn at(generation: u32, action: u32) -> Self {
+        Self { lengths: lengths(slot(generation, action)), generation, action }
     }
-    // Read anew for the global function, which takes no pointer whose type the verifier knows.
-    is_mounted_below(parent.super_block::<R>().device::<R>())
-        && any_mount_passes(filter.generation, action, parent.super_block::<Probed>().0 as u64) != 0
+
+    /// Whether a name in a directory has to be looked at when this action is done to it. `text` is called only if the
+    /// length is one to look at.
+    #[inline(always)]
+    pub fn passes<R: Read>(&self, length: u32, text: impl Fn() -> *const u8, parent: Dentry) -> bool {
+        if filter::passes(self, &Text { length, text }, Above::<R>(parent, PhantomData)) {
+            return true;
+        }
+        if self.lengths.directory == 0 || mounted() == 0 {
+            return false;
+        }
+        // Read anew for the global function, which takes no pointer whose type the verifier knows.
+        is_mounted_below(parent.super_block::<R>().device::<R>())
+            && any_mount_passes(self.generation, self.action, parent.super_block::<Probed>().0 as u64) != 0
+    }
+
+    /// The same for an entry that is there.
+    #[inline(always)]
+    pub fn entry_passes<R: Read>(&self, entry: Dentry) -> bool {
+        self.passes::<R>(entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
+    }
+
+    /// Whether a directory that gets this name, or a symbolic link to one, can bring files that are looked for.
+    #[inline(always)]
+    pub fn directory_name_passes<R: Read>(&self, directory: Dentry) -> bool {
+        filter::renamed_directory_passes(self, &Above::<R>(directory, PhantomData))
+    }
+
+    /// Whether a rename is looked at also for its old name.
+    #[inline(always)]
+    pub fn wants_original(&self) -> bool {
+        self.lengths.original != 0
+    }
 }
 
 /// Whether a file system could be mounted below a directory that is looked for.
 #[inline(always)]
 fn is_mounted_below(device: u32) -> bool {
-    MOUNTS.get(filter::MOUNTED).is_none_or(|bits| bits & filter::device_bit(device) != 0)
+    mounted() & filter::device_bit(device) != 0
 }
 
 /// Whether a rule looks for mounts at this place.
 #[inline(always)]
 pub fn place_passes(mount: Mount, dentry: Dentry) -> bool {
-    GENERATION.get(0).is_none_or(|generation| at_place(*generation, mount.0 as u64, dentry.0 as u64) != 0)
+    at_place(generation_in_force(), mount.0 as u64, dentry.0 as u64) != 0
 }
 
 /// Whether a rule looks for mounts at the root.
 #[inline(always)]
 pub fn root_passes() -> bool {
-    InForce::of(filter::MOUNT)
-        .is_none_or(|filter| filter.lengths.everything != 0 || is_at_root(filter.lengths))
+    let filter = InForce::of(filter::MOUNT);
+    filter.lengths.everything != 0 || is_at_root(filter.lengths)
 }
 
 #[inline(always)]
@@ -60,7 +97,7 @@ fn is_at_root(lengths: &Lengths) -> bool {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
-    let Some(filter) = InForce::at(generation, filter::MOUNT) else { return 1 };
+    let filter = InForce::at(generation, filter::MOUNT);
     if filter.lengths.everything != 0 {
         return 1;
     }
@@ -92,23 +129,10 @@ extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
 /// Whether what is mounted here comes to be below a directory that is looked for.
 #[inline(always)]
 pub fn mount_point_passes(mount: Mount, dentry: Dentry) -> bool {
-    let Some(filter) = InForce::of(filter::ANY) else { return true };
+    let filter = InForce::of(filter::ANY);
     filter.lengths.directory != 0
         && (is_mounted_below(dentry.super_block::<Probed>().device::<Probed>())
             || above_passes(filter.generation, filter::ANY, mount.0 as u64, dentry.0 as u64) != 0)
-}
-
-/// Whether a directory that gets this name, or a symbolic link to one, can bring files that are looked for.
-#[inline(always)]
-pub fn directory_name_passes<R: Read>(action: u32, directory: Dentry) -> bool {
-    InForce::of(action)
-        .is_none_or(|filter| filter::renamed_directory_passes(&filter, &Above::<R>(directory, PhantomData)))
-}
-
-/// Whether a rename is looked at also for its old name.
-#[inline(always)]
-pub fn wants_original() -> bool {
-    InForce::of(filter::RENAME).is_none_or(|filter| filter.lengths.original != 0)
 }
 
 /// Not 0 if a directory is looked for that is above one of a file system's mounts, whichever was used: the file has a path
@@ -133,7 +157,7 @@ extern "C" fn any_mount_passes(generation: u32, action: u32, sb: u64) -> u64 {
 /// too many is better than one too few.
 #[unsafe(no_mangle)]
 extern "C" fn above_passes(generation: u32, action: u32, mount: u64, dentry: u64) -> u64 {
-    let Some(filter) = InForce::at(generation, action) else { return 1 };
+    let filter = InForce::at(generation, action);
     let mut mount = Mount(mount as *const u8);
     let mut directory = Above::<Probed>(Dentry(dentry as *const u8), PhantomData);
     for _ in 0..filter::MAX_DEPTH {
@@ -155,24 +179,6 @@ extern "C" fn above_passes(generation: u32, action: u32, mount: u64, dentry: u64
     1
 }
 
-struct InForce {
-    lengths: &'static Lengths,
-    generation: u32,
-    action: u32,
-}
-
-impl InForce {
-    #[inline(always)]
-    fn of(action: u32) -> Option<Self> {
-        Self::at(*GENERATION.get(0)?, action)
-    }
-
-    #[inline(always)]
-    fn at(generation: u32, action: u32) -> Option<Self> {
-        Some(Self { lengths: LENGTHS.get(slot(generation, action))?, generation, action })
-    }
-}
-
 impl Filter for InForce {
     #[inline(always)]
     fn lengths(&self) -> &Lengths {
@@ -180,14 +186,24 @@ impl Filter for InForce {
     }
 
     #[inline(always)]
-    fn knows(&self, head: u64, length: u32, role: u16) -> bool {
-        is_known(head, length << 16 | u32::from(role), self.generation, self.action)
+    fn knows(&self, first: u64, length: u32, role: u16) -> bool {
+        is_known(first, length << 16 | u32::from(role), self.generation, self.action)
+    }
+
+    #[inline(always)]
+    fn knows_beginning(&self, first: u64, length: u32) -> bool {
+        filter::knows_beginning(self, first, length)
+    }
+
+    #[inline(always)]
+    fn knows_end(&self, last: u64, length: u32) -> bool {
+        filter::knows_end(self, last, length)
     }
 }
 
 #[inline(never)]
-fn is_known(head: u64, length_and_role: u32, generation: u32, action: u32) -> bool {
-    let key = Key { head, generation, length: (length_and_role >> 16) as u16, role: length_and_role as u16 };
+fn is_known(first: u64, length_and_role: u32, generation: u32, action: u32) -> bool {
+    let key = filter::key(first, length_and_role >> 16, length_and_role as u16, generation);
     // SAFETY: an entry is not removed while its generation is in force, nor while a program that saw it so can run.
     unsafe { NAMES.get(&key) }.is_some_and(|actions| actions >> action & 1 != 0)
 }
@@ -237,7 +253,8 @@ impl<R: Read> Name for Above<R> {
 impl<R: Read> Directory for Above<R> {
     #[inline(always)]
     fn parent(&self) -> Option<Self> {
+        // Of what cannot be read the parent is null, as that of null is.
         let parent = self.0.parent::<R>();
-        (parent != self.0 && !parent.is_null()).then_some(Self(parent, PhantomData))
+        (parent != self.0).then_some(Self(parent, PhantomData))
     }
 }

@@ -1,6 +1,6 @@
 //! Kernel structures, each as its address and the members that are read.
 
-use crate::read::{Probed, Read, offset};
+use crate::read::{Probed, Read, member, offset};
 
 macro_rules! structures {
     ($($(#[$doc:meta])* $name:ident { $($member:ident: $type:ty = $offset:ident,)* })*) => {
@@ -19,7 +19,7 @@ macro_rules! structures {
                 $(
                     #[inline(always)]
                     pub fn $member<R: Read>(self) -> <$type as Member>::Out {
-                        <$type as Member>::wrap(R::read(self.0, offset!($offset)))
+                        <$type as Member>::wrap(R::member::<_, { member!($offset) }>(self.0))
                     }
                 )*
             }

@@ -7,11 +7,11 @@ use sensor_common::filter::CREATION;
 use sensor_common::record::{KIND_LINK, KIND_MKNOD, KIND_SYMLINK};
 
 use crate::event::{self, Operation};
-use crate::filter;
-use crate::kernel::{Dentry, Mount};
+use crate::filter::InForce;
+use crate::kernel::Dentry;
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
-use crate::record::Record;
+use crate::record::{Record, Subject};
 
 const LINK_SLOT: u32 = 2;
 const SYMLINK_SLOT: u32 = 3;
@@ -63,13 +63,13 @@ pending::ends! {
 
 #[inline(always)]
 fn passes<R: Read>(entry: Dentry) -> bool {
-    filter::passes::<R>(CREATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
+    InForce::of(CREATION).entry_passes::<R>(entry)
 }
 
 /// Whether a symbolic link of this name can lead to files that get a path to look at.
 #[inline(always)]
 fn brings_files<R: Read>(link: Dentry) -> bool {
-    filter::directory_name_passes::<R>(CREATION, link)
+    InForce::of(CREATION).directory_name_passes::<R>(link)
 }
 
 #[inline(always)]
@@ -82,6 +82,7 @@ fn link<R: Read>(old: Dentry, new: Dentry, mark: u64) -> u32 {
     if (passes::<R>(new) || (brings_files::<R>(new) && is_symbolic_link(old.inode::<R>().mode::<R>())))
         && report_link(old.0, new.0, mark)
     {
+        event::complete(LINK_SLOT);
         event::finish(LINK_SLOT);
     }
     0
@@ -89,7 +90,9 @@ fn link<R: Read>(old: Dentry, new: Dentry, mark: u64) -> u32 {
 
 #[inline(always)]
 fn symlink<R: Read>(entry: Dentry, target: *const u8, mark: u64) -> u32 {
-    if (passes::<R>(entry) || brings_files::<R>(entry)) && report_symlink(entry.0, target, mark) {
+    if (passes::<R>(entry) || brings_files::<R>(entry)) && report_symlink(entry.0, mark) {
+        event::complete(SYMLINK_SLOT);
+        event::add_target(SYMLINK_SLOT, target);
         event::finish(SYMLINK_SLOT);
     }
     0
@@ -98,6 +101,7 @@ fn symlink<R: Read>(entry: Dentry, target: *const u8, mark: u64) -> u32 {
 #[inline(always)]
 fn mknod<R: Read>(entry: Dentry, mode: u32, mark: u64) -> u32 {
     if passes::<R>(entry) && report_mknod(entry.0, mode, mark) {
+        event::complete(MKNOD_SLOT);
         event::finish(MKNOD_SLOT);
     }
     0
@@ -109,30 +113,26 @@ fn report_link(old: *const u8, new: *const u8, mark: u64) -> bool {
     let old = Dentry(record.untyped(old));
     let mode = old.inode::<Probed>().mode::<Probed>().into();
     let operation = operation(&record, KIND_LINK, new, old, mode);
-    event::report_with_end(&mut record, &operation, mark)
+    event::begin_with_end(&mut record, &operation, mark)
 }
 
 #[inline(never)]
-fn report_symlink(entry: *const u8, target: *const u8, mark: u64) -> bool {
+fn report_symlink(entry: *const u8, mark: u64) -> bool {
     let Some(mut record) = Record::new(SYMLINK_SLOT) else { return false };
     let operation = operation(&record, KIND_SYMLINK, entry, Dentry(core::ptr::null()), S_IFLNK | 0o777);
-    let begun = event::report_with_end(&mut record, &operation, mark);
-    if begun {
-        event::add_target(&mut record, target);
-    }
-    begun
+    event::begin_with_end(&mut record, &operation, mark)
 }
 
 #[inline(never)]
 fn report_mknod(entry: *const u8, mode: u32, mark: u64) -> bool {
     let Some(mut record) = Record::new(MKNOD_SLOT) else { return false };
     let operation = operation(&record, KIND_MKNOD, entry, Dentry(core::ptr::null()), mode & 0xffff);
-    event::report_with_end(&mut record, &operation, mark)
+    event::begin_with_end(&mut record, &operation, mark)
 }
 
 #[inline(always)]
 fn operation(record: &Record, kind: u8, entry: *const u8, original: Dentry, mode: u32) -> Operation {
     let entry = Dentry(record.untyped(entry));
-    let (exact, name) = (Mount(core::ptr::null()), entry.name_hash_len::<Probed>());
-    Operation { kind, flags: 0, entry, original, exact, name, mode, operation_flags: 0 }
+    let subject = Subject { original, ..Subject::of(entry) };
+    Operation { kind, flags: 0, subject, name: entry.name_hash_len::<Probed>(), mode, operation_flags: 0 }
 }

@@ -1,5 +1,8 @@
 //! What the programs share with the daemon and with one another.
 
+use core::arch::asm;
+use core::cell::UnsafeCell;
+
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use sensor_common::{counters, filter, record};
@@ -15,21 +18,36 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
 
-/// Which of the filter's generations is in force, one entry.
-#[map]
-pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+/// A global variable that the daemon changes, by the name of its section: what is read for every file is not looked up.
+#[repr(transparent)]
+pub struct Shared<T>(UnsafeCell<T>);
+
+// SAFETY: numbers, which are read whole; the filter's other parts are not changed while they are in force.
+unsafe impl<T> Sync for Shared<T> {}
+
+/// Which of the filter's generations is in force.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.in_force")]
+static IN_FORCE: Shared<u32> = Shared(UnsafeCell::new(0));
 
 /// The filter's lengths, at `filter::slot`.
-#[map]
-pub static LENGTHS: Array<filter::Lengths> = Array::with_max_entries(2 * filter::ACTIONS, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.lengths")]
+static LENGTHS: Shared<[filter::Lengths; filter::SLOTS]> =
+    Shared(UnsafeCell::new([filter::Lengths::NONE; filter::SLOTS]));
+
+/// Which file systems are mounted below a directory that is looked for: `filter::device_bit` of each.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.mounted")]
+static MOUNTED: Shared<u64> = Shared(UnsafeCell::new(0));
 
 /// The filter's names, a bit for each action. Filled as needed (`BPF_F_NO_PREALLOC`); there is room for two generations.
 #[map]
 pub static NAMES: HashMap<filter::Key, u32> = HashMap::with_max_entries(2 * filter::MAX_NAMES, 1);
 
-/// `sensor_common::filter::MOUNTED` and its kin.
+/// How many mounts there were that could change `MOUNTED`.
 #[map]
-pub static MOUNTS: Array<u64> = Array::with_max_entries(filter::MOUNT_NUMBERS, 0);
+pub static MOUNTS: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Threads that are mounting something.
 #[map]
@@ -44,12 +62,53 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(5, 0);
 #[map]
 pub static PENDING: HashMap<u64, Pending> = HashMap::with_max_entries(1024, 0);
 
+/// Threads that passed the filter with a creation whose sign they have not given yet.
+#[map]
+pub static CREATING: HashMap<u64, u8> = HashMap::with_max_entries(4096, 1);
+
 /// Processes by their number, those that are gone included. The daemon sets the size where it reads them.
 #[map]
 pub static PROCESSES: LruHashMap<u32, Process> = LruHashMap::with_max_entries(1, 0);
 
 /// A `record::KIND_PROCESS`, as far as there is room.
 pub type Process = [u64; record::PROCESS / 8];
+
+#[inline(always)]
+pub fn generation_in_force() -> u32 {
+    // SAFETY: an aligned load.
+    unsafe { IN_FORCE.0.get().read_volatile() }
+}
+
+/// The filter's lengths at `filter::slot`.
+#[inline(always)]
+pub fn lengths(slot: u32) -> &'static filter::Lengths {
+    let mut slot = slot as usize;
+    // SAFETY: a mask, which the compiler would find superfluous: up to 6.2 the verifier forgets what it knows of both sides of an
+    // "or".
+    unsafe {
+        asm!(
+            "{slot} &= {mask}",
+            slot = inlateout(reg) slot,
+            mask = const filter::SLOTS - 1,
+            options(pure, nomem, nostack)
+        );
+    }
+    // SAFETY: within the array. The daemon writes only to the generation that is not in force.
+    unsafe { &*LENGTHS.0.get().cast::<filter::Lengths>().add(slot) }
+}
+
+#[inline(always)]
+pub fn mounted() -> u64 {
+    // SAFETY: an aligned load.
+    unsafe { MOUNTED.0.get().read_volatile() }
+}
+
+/// All file systems count as mounted below a directory that is looked for.
+#[inline(always)]
+pub fn set_all_mounted() {
+    // SAFETY: an aligned store.
+    unsafe { MOUNTED.0.get().write_volatile(u64::MAX) }
+}
 
 /// Adds one to a counter of this CPU and gives the value before.
 #[inline(always)]

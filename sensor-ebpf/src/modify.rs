@@ -9,11 +9,11 @@ use sensor_common::filter::MODIFICATION;
 use sensor_common::record::{FLAG_DONE, FLAG_UNTRACKED, KIND_MODIFY};
 
 use crate::event::{self, Operation};
-use crate::filter;
+use crate::filter::InForce;
 use crate::kernel::{Dentry, File, Mount, Path, Task};
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
-use crate::record::Record;
+use crate::record::{Record, Subject};
 
 const OPEN_SLOT: u32 = 5;
 const TRUNCATE_SLOT: u32 = 6;
@@ -89,6 +89,7 @@ fn opened<R: Read>(file: File, flags: u16) -> u32 {
     let entry = file.dentry::<R>();
     // One that this `open` made is a creation.
     if file.mode::<R>() & FMODE_CREATED == 0 && passes::<R>(entry) && report_open(file.0, flags) {
+        event::complete(OPEN_SLOT);
         event::finish(OPEN_SLOT);
     }
     0
@@ -97,6 +98,7 @@ fn opened<R: Read>(file: File, flags: u16) -> u32 {
 #[inline(always)]
 fn truncated<R: Read>(path: Path, mark: u64) -> u32 {
     if passes::<R>(path.dentry::<R>()) && report_truncate(path.0, mark) {
+        event::complete(TRUNCATE_SLOT);
         event::finish(TRUNCATE_SLOT);
     }
     0
@@ -104,7 +106,7 @@ fn truncated<R: Read>(path: Path, mark: u64) -> u32 {
 
 #[inline(always)]
 fn passes<R: Read>(entry: Dentry) -> bool {
-    filter::passes::<R>(MODIFICATION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
+    InForce::of(MODIFICATION).entry_passes::<R>(entry)
 }
 
 #[inline(never)]
@@ -120,7 +122,6 @@ fn report_open(file: *const u8, flags: u16) -> bool {
     (operation.flags, operation.operation_flags) = (flags, file.flags::<Probed>());
     let current = Task(Probed::current());
     event::begin(&mut record, &operation, current);
-    event::complete(&mut record, &operation, current);
     true
 }
 
@@ -129,7 +130,7 @@ fn report_truncate(path: *const u8, mark: u64) -> bool {
     let Some(mut record) = Record::new(TRUNCATE_SLOT) else { return false };
     let path = Path(record.untyped(path));
     let operation = operation(path.dentry::<Probed>(), path.vfsmount::<Probed>().mount());
-    event::report_with_end(&mut record, &operation, mark)
+    event::begin_with_end(&mut record, &operation, mark)
 }
 
 #[inline(always)]
@@ -137,9 +138,7 @@ fn operation(entry: Dentry, exact: Mount) -> Operation {
     Operation {
         kind: KIND_MODIFY,
         flags: 0,
-        entry,
-        original: Dentry(core::ptr::null()),
-        exact,
+        subject: Subject { exact, ..Subject::of(entry) },
         name: entry.name_hash_len::<Probed>(),
         mode: entry.inode::<Probed>().mode::<Probed>().into(),
         operation_flags: 0,

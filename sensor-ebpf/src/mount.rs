@@ -7,13 +7,12 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
-use sensor_common::filter::{MOUNTED, MOUNTS as CHANGES};
 use sensor_common::record::{Header, KIND_MOUNT, KIND_MOUNTS, KIND_MOVE_MOUNT};
 
 use crate::event;
 use crate::filter;
 use crate::kernel::{Dentry, Mount, Path};
-use crate::maps::{EVENTS, MOUNTING, MOUNTS};
+use crate::maps::{EVENTS, MOUNTING, MOUNTS, set_all_mounted};
 use crate::pending;
 use crate::place;
 use crate::read::Probed;
@@ -75,7 +74,10 @@ fn mount(source: *const u8, path: Path, kind: *const u8, flags: u32, mark: u64) 
         changed();
     }
     if puts_something(flags) && filter::place_passes(mount, dentry) {
-        if report_mount(path.0, source, kind, flags, mark) {
+        if report_mount(path.0, flags, mark) {
+            event::complete(MOUNT_SLOT);
+            event::add_target(MOUNT_SLOT, source);
+            place::add_kind(MOUNT_SLOT, kind);
             event::finish(MOUNT_SLOT);
         }
     }
@@ -97,7 +99,9 @@ fn attach(from: Path, to: Path, mark: u64) -> u32 {
     let moved = from.vfsmount::<Probed>().mount();
     // What it covered is no longer covered.
     let uncovers = is_attached(moved) && filter::place_passes(moved, from.dentry::<Probed>());
-    if (uncovers || filter::place_passes(mount, dentry)) && report_move(from.0, to.0, mark) {
+    if (uncovers || filter::place_passes(mount, dentry)) && report_move(to.0, mark) {
+        event::complete(MOVE_SLOT);
+        add_moved(from.0);
         event::finish(MOVE_SLOT);
     }
     0
@@ -123,42 +127,43 @@ fn end() {
 #[inline(always)]
 pub fn changed() {
     // In this order: the daemon reads the count before and after it writes the bits.
-    if let Some(changes) = MOUNTS.get_ptr_mut(CHANGES) {
+    if let Some(changes) = MOUNTS.get_ptr_mut(0) {
         // SAFETY: an aligned place in the map.
         unsafe { pending::add(changes.cast(), 1) };
     }
-    if let Some(mounted) = MOUNTS.get_ptr_mut(MOUNTED) {
-        // SAFETY: as above.
-        unsafe { mounted.write_volatile(u64::MAX) };
-    }
+    set_all_mounted();
     let header = event::header(KIND_MOUNTS, 0, size_of::<Header>() as u32, 0);
     // No event: where there is no room, the daemon looks later, and until then nothing is missed.
     let _ = EVENTS.output::<Header>(&header, 0);
 }
 
 #[inline(never)]
-fn report_mount(path: *const u8, source: *const u8, kind: *const u8, flags: u32, mark: u64) -> bool {
+fn report_mount(path: *const u8, flags: u32, mark: u64) -> bool {
     let Some(mut record) = Record::new(MOUNT_SLOT) else { return false };
     let path = Path(record.untyped(path));
     let (mount, dentry) = (path.vfsmount::<Probed>().mount(), path.dentry::<Probed>());
     place::begin(&mut record, KIND_MOUNT, mount, dentry, flags, mark);
-    event::add_target(&mut record, source);
-    place::add_kind(&mut record, kind);
     true
 }
 
 #[inline(never)]
-fn report_move(from: *const u8, to: *const u8, mark: u64) -> bool {
+fn report_move(to: *const u8, mark: u64) -> bool {
     let Some(mut record) = Record::new(MOVE_SLOT) else { return false };
-    let from = Path(record.untyped(from));
     let to = Path(record.untyped(to));
     let (mount, dentry) = (to.vfsmount::<Probed>().mount(), to.dentry::<Probed>());
     place::begin(&mut record, KIND_MOVE_MOUNT, mount, dentry, 0, mark);
+    true
+}
+
+/// Adds what was moved.
+#[inline(never)]
+fn add_moved(from: *const u8) {
+    let Some(mut record) = Record::new(MOVE_SLOT) else { return };
+    let from = Path(record.untyped(from));
     let (moved, root): (Mount, Dentry) = (from.vfsmount::<Probed>().mount(), from.dentry::<Probed>());
     if is_attached(moved) {
         place::add_source(&mut record, moved, root);
     }
     let kind = root.super_block::<Probed>().file_system::<Probed>().name::<Probed>();
-    place::add_kind(&mut record, kind);
-    true
+    place::add_kind(MOVE_SLOT, kind);
 }

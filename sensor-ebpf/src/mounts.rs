@@ -4,9 +4,9 @@
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{FLAG_MORE_MOUNTS, VIEW_HOST, VIEW_OTHER, VIEW_PROCESS};
 
-use crate::diagnostics;
+use crate::diagnostics::Note;
 use crate::kernel::{Dentry, Mount, MountNamespace, SuperBlock};
-use crate::read::{Probed, Read as _, host_mount_namespace, offset, probe};
+use crate::read::{Probed, host_mount_namespace, offset, probe};
 use crate::record::{MAX_MOUNTS, Record, forget};
 
 /// Mounts of a file system that are looked at.
@@ -27,7 +27,7 @@ const MAX_DEPTH: u32 = 32;
 pub fn find(record: &mut Record, entry: Dentry, own: MountNamespace, exact: Mount) -> u32 {
     let found = list(record.slot, entry.0 as u64, own.0 as u64, exact.0 as u64);
     if found & MORE != 0 {
-        record.event().header.flags |= FLAG_MORE_MOUNTS;
+        leave_out(record);
     }
     found as u32 & 7
 }
@@ -67,7 +67,6 @@ pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
         note(record, found, mount, view);
         found += 1;
     }
-    diagnostics::mounts_left_out(found);
     u64::from(found) | MORE
 }
 
@@ -76,9 +75,17 @@ pub extern "C" fn list(slot: u32, entry: u64, own: u64, exact: u64) -> u64 {
 pub fn find_shared(record: &mut Record, dentry: Dentry, own: MountNamespace, mount: Mount) -> u32 {
     let found = list_shared(record.slot, dentry.0 as u64, own.0 as u64, mount.0 as u64);
     if found & MORE != 0 {
-        record.event().header.flags |= FLAG_MORE_MOUNTS;
+        leave_out(record);
     }
     found as u32 & 7
+}
+
+#[inline(always)]
+fn leave_out(record: &mut Record) {
+    let header = &mut record.event().header;
+    header.flags |= FLAG_MORE_MOUNTS;
+    let kind = header.kind.into();
+    record.note(Note::MountsLeftOut, kind);
 }
 
 /// As [`list`]. A global function: see `path::walk`.
@@ -154,7 +161,7 @@ impl Mounts {
         }
         // A list through the mounts until 6.16, since then each points to the next.
         if offset!(mount_instance) == ABSENT {
-            self.link = Probed::read(link, offset!(mount_next));
+            self.link = probe(link.wrapping_add(offset!(mount_next) as usize));
             Some(Mount(link))
         } else {
             self.link = probe(link);

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
-use crate::diagnostics;
+use crate::diagnostics::Note;
 use crate::kernel::{Dentry, Mount};
 use crate::read::Probed;
 use crate::record::{LIMIT, Record, Written, forget};
@@ -58,6 +58,6 @@ pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
         }
         dentry = parent;
     }
-    diagnostics::path_incomplete(position.wrapping_sub(start));
+    record.note(Note::PathIncomplete, position.wrapping_sub(start));
     u64::from(position)
 }

@@ -12,10 +12,10 @@ use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use sensor_common::counters::{OPERATIONS_UNTRACKED, OUTCOMES_LOST};
 use sensor_common::record::{Ended, FLAG_UNTRACKED, Header, KIND_ENDED};
 
-use crate::diagnostics;
+use crate::diagnostics::Note;
 use crate::event;
 use crate::kernel::SuperBlock;
-use crate::maps::{EVENTS, PENDING, count};
+use crate::maps::{CREATING, EVENTS, PENDING, count};
 use crate::read::Probed;
 use crate::record::Record;
 
@@ -26,6 +26,9 @@ const MAX_AGE_NS: u64 = 1_000_000_000;
 
 /// Watched operations under way: while there are none, the end of an operation costs a load.
 static UNDER_WAY: Gauge = Gauge(UnsafeCell::new(0));
+
+/// Creations under way, by the remainder of the thread's number.
+static CREATIONS: [Gauge; 64] = [const { Gauge(UnsafeCell::new(0)) }; 64];
 
 /// An operation between its hook and its end.
 #[repr(C)]
@@ -62,11 +65,46 @@ pub fn begin(record: &mut Record, sb: SuperBlock, mark: u64) {
     let known = unsafe { PENDING.get(thread) }.is_some();
     if PENDING.insert(thread, pending, 0).is_err() {
         count(OPERATIONS_UNTRACKED);
-        diagnostics::operation_untracked(record.event().header.kind.into());
-        record.event().header.flags |= FLAG_UNTRACKED;
+        let header = &mut record.event().header;
+        header.flags |= FLAG_UNTRACKED;
+        let kind = header.kind.into();
+        record.note(Note::OperationUntracked, kind);
     } else if !known {
         UNDER_WAY.add(1);
     }
+}
+
+/// A creation passed the filter: its sign is waited for. Nobody tells that there will be none: then the thread's next new inode
+/// ends it, or its next creation that passes.
+#[inline(always)]
+pub fn begin_creation() {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: the value is not looked at.
+    if unsafe { CREATING.get(thread) }.is_none() {
+        // Where there is no room, the signs of threads with this remainder are looked at from now on.
+        let _ = CREATING.insert(thread, 1, 0);
+        creations(thread).add(1);
+    }
+}
+
+/// Whether a sign can be of interest. Threads share gauges: this errs on the side of a look at the names.
+#[inline(always)]
+pub fn any_creation() -> bool {
+    creations(bpf_get_current_pid_tgid()).get() != 0
+}
+
+/// The thread has given its sign.
+#[inline(always)]
+pub fn end_creation() {
+    let thread = bpf_get_current_pid_tgid();
+    if CREATING.remove(thread).is_ok() {
+        creations(thread).add(-1);
+    }
+}
+
+#[inline(always)]
+fn creations(thread: u64) -> &'static Gauge {
+    &CREATIONS[thread as usize % CREATIONS.len()]
 }
 
 /// Whether an end can be of interest.

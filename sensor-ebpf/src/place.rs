@@ -13,7 +13,7 @@ use crate::kernel::{Dentry, Mount, Path, SuperBlock, Task, VfsMount};
 use crate::path;
 use crate::pending;
 use crate::read::{Probed, Read as _};
-use crate::record::Record;
+use crate::record::{Record, Subject};
 use crate::task;
 
 const UNMOUNT_SLOT: u32 = 10;
@@ -80,6 +80,8 @@ fn unmount(mount: VfsMount, flags: u32, mark: u64) -> u32 {
         && filter::place_passes(above, mount.mountpoint::<Probed>())
         && report_unmount(mount.0, flags, mark)
     {
+        event::complete(UNMOUNT_SLOT);
+        add_unmounted(mount.0);
         event::finish(UNMOUNT_SLOT);
     }
     0
@@ -87,7 +89,9 @@ fn unmount(mount: VfsMount, flags: u32, mark: u64) -> u32 {
 
 #[inline(always)]
 fn pivot(new: Path, mark: u64) -> u32 {
-    if filter::root_passes() && report_pivot(new.0, mark) {
+    if filter::root_passes() && report_pivot(mark) {
+        event::complete(PIVOT_SLOT);
+        add_root(new.0);
         event::finish(PIVOT_SLOT);
     }
     0
@@ -99,43 +103,51 @@ fn report_unmount(mount: *const u8, flags: u32, mark: u64) -> bool {
     let mount = Mount(record.untyped(mount));
     let (above, mountpoint) = (mount.parent::<Probed>(), mount.mountpoint::<Probed>());
     begin(&mut record, KIND_UNMOUNT, above, mountpoint, flags, mark);
-    let file_system = mount.root().super_block::<Probed>().file_system::<Probed>();
-    add_kind(&mut record, file_system.name::<Probed>());
     true
 }
 
+/// Adds what was mounted there.
 #[inline(never)]
-fn report_pivot(new: *const u8, mark: u64) -> bool {
+fn add_unmounted(mount: *const u8) {
+    let Some(record) = Record::new(UNMOUNT_SLOT) else { return };
+    let mount = Mount(record.untyped(mount));
+    add_kind(UNMOUNT_SLOT, mount.root().super_block::<Probed>().file_system::<Probed>().name::<Probed>());
+}
+
+#[inline(never)]
+fn report_pivot(mark: u64) -> bool {
     let Some(mut record) = Record::new(PIVOT_SLOT) else { return false };
-    let new = Path(record.untyped(new));
     let fs = Task(Probed::current()).fs::<Probed>();
     let (root, dentry) = (fs.root_mount::<Probed>().mount(), fs.root_dentry::<Probed>());
     begin(&mut record, KIND_PIVOT_ROOT, root, dentry, 0, mark);
+    true
+}
+
+/// Adds where the new root was before.
+#[inline(never)]
+fn add_root(new: *const u8) {
+    let Some(mut record) = Record::new(PIVOT_SLOT) else { return };
+    let new = Path(record.untyped(new));
     let (mount, dentry) = (new.vfsmount::<Probed>().mount(), new.dentry::<Probed>());
     add_source(&mut record, mount, dentry);
     let kind = dentry.super_block::<Probed>().file_system::<Probed>().name::<Probed>();
-    add_kind(&mut record, kind);
-    true
+    add_kind(PIVOT_SLOT, kind);
 }
 
 /// Begins the event of a place whose end will be reported.
 #[inline(always)]
 pub fn begin(record: &mut Record, kind: u8, mount: Mount, dentry: Dentry, operation_flags: u32, mark: u64) {
-    let current = Task(Probed::current());
     let operation = Operation {
         kind,
         flags: 0,
-        entry: dentry,
-        original: Dentry(core::ptr::null()),
-        exact: mount,
+        subject: Subject { exact: mount, ..Subject::of(dentry) },
         name: dentry.name_hash_len::<Probed>(),
         mode: dentry.inode::<Probed>().mode::<Probed>().into(),
         operation_flags,
     };
-    event::begin(record, &operation, current);
+    event::begin(record, &operation, Task(Probed::current()));
     // Nothing is inside it: the super block is that of no overlay.
     pending::begin(record, SuperBlock(core::ptr::null()), mark);
-    event::complete(record, &operation, current);
 }
 
 /// Adds where what is mounted was before.
@@ -145,7 +157,8 @@ pub fn add_source(record: &mut Record, mount: Mount, dentry: Dentry) {
 }
 
 /// Adds the type of the file system that is mounted.
-#[inline(always)]
-pub fn add_kind(record: &mut Record, name: *const u8) {
+#[inline(never)]
+pub fn add_kind(slot: u32, name: *const u8) {
+    let Some(mut record) = Record::new(slot) else { return };
     record.section(SECTION_MOUNTED, 0, |record, at| task::short_text(record, at, name));
 }

@@ -13,7 +13,7 @@ use crate::kernel::Task;
 use crate::maps::PROCESSES;
 use crate::read::{Probed, Read as _};
 use crate::record::Record;
-use crate::{cgroup, task};
+use crate::{cgroup, diagnostics, task};
 
 /// These programs and the hooks are never attached at once.
 const SCRATCH_SLOT: u32 = 0;
@@ -55,6 +55,7 @@ fn remember(task: *const u8) {
     if describe(task) {
         add_ancestors(task);
         finish(task);
+        diagnostics::tell(SCRATCH_SLOT);
     }
 }
 
@@ -66,7 +67,7 @@ fn describe(task: *const u8) -> bool {
     let mut header = header(KIND_PROCESS, 0, size_of::<Event>() as u32, 0);
     header.pid_tgid = process << 32 | process;
     record.event().header = header;
-    record.set_position(0);
+    record.clear();
     task::describe(&mut record, task);
     task::write_program(&mut record, task);
     cgroup::write(&mut record, task);

@@ -1,9 +1,11 @@
 //! The two ways to read kernel memory, and the constants that say where.
 
+use core::arch::asm;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_current_task_btf};
+use sensor_common::code::{ADDED, CALL, LOADED};
 use sensor_common::offsets::Offsets;
 
 /// Filled in by the daemon before loading: constants to the verifier.
@@ -13,6 +15,19 @@ static OFFSETS: Offsets = Offsets::ABSENT;
 /// Inode number of the host's mount namespace; filled in by the daemon.
 #[unsafe(no_mangle)]
 static HOST_MOUNT_NAMESPACE: u32 = 0;
+
+/// A structure of this kernel that begins with eight bytes, by its number in BTF; 0 where the kernel has no function to cast to
+/// it. Filled in by the daemon.
+#[unsafe(no_mangle)]
+static EIGHT_BYTES: u32 = 0;
+
+/// The place of a member in `offsets::MEMBERS`.
+macro_rules! member {
+    ($field:ident) => {
+        core::mem::offset_of!(sensor_common::offsets::Offsets, $field) / size_of::<u32>()
+    };
+}
+pub(crate) use member;
 
 /// An offset in this kernel.
 macro_rules! offset {
@@ -36,8 +51,8 @@ pub fn host_mount_namespace() -> u32 {
 
 /// How a program reads members of kernel structures.
 pub trait Read {
-    /// Reads a member at an offset; zero where that is not possible.
-    fn read<T: Copy>(base: *const u8, offset: u32) -> T;
+    /// Reads a member, which is named by its place in `offsets::MEMBERS`; zero where that is not possible.
+    fn member<T: Copy, const MEMBER: usize>(base: *const u8) -> T;
 
     /// The current task.
     fn current() -> *const u8;
@@ -48,10 +63,36 @@ pub struct Typed;
 
 impl Read for Typed {
     #[inline(always)]
-    fn read<T: Copy>(base: *const u8, offset: u32) -> T {
-        // SAFETY: the verifier admits the load only where the pointer's type has a member of this size at the offset,
-        // and the kernel turns a fault into a zero.
-        unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+    fn member<T: Copy, const MEMBER: usize>(base: *const u8) -> T {
+        let value: u64;
+        // SAFETY: the daemon writes the member's offset into the load. The verifier admits it only where the pointer's type has
+        // a member of this size there, and the kernel turns a fault into a zero.
+        unsafe {
+            match size_of::<T>() {
+                2 => asm!(
+                    "{value} = *(u16 *)({base} + {place})",
+                    value = out(reg) value,
+                    base = in(reg) base,
+                    place = const LOADED as usize + MEMBER,
+                    options(pure, readonly, nostack)
+                ),
+                4 => asm!(
+                    "{value} = *(u32 *)({base} + {place})",
+                    value = out(reg) value,
+                    base = in(reg) base,
+                    place = const LOADED as usize + MEMBER,
+                    options(pure, readonly, nostack)
+                ),
+                _ => asm!(
+                    "{value} = *(u64 *)({base} + {place})",
+                    value = out(reg) value,
+                    base = in(reg) base,
+                    place = const LOADED as usize + MEMBER,
+                    options(pure, readonly, nostack)
+                ),
+            }
+            core::mem::transmute_copy(&value)
+        }
     }
 
     #[inline(always)]
@@ -61,13 +102,23 @@ impl Read for Typed {
     }
 }
 
-/// The helper that reads any address.
+/// Any address, by way of [`probe`].
 pub struct Probed;
 
 impl Read for Probed {
     #[inline(always)]
-    fn read<T: Copy>(base: *const u8, offset: u32) -> T {
-        probe(base.wrapping_add(offset as usize))
+    fn member<T: Copy, const MEMBER: usize>(base: *const u8) -> T {
+        let address: *const u8;
+        // SAFETY: an addition, into which the daemon writes the member's offset.
+        unsafe {
+            asm!(
+                "{address} += {place}",
+                address = inlateout(reg) base => address,
+                place = const ADDED as usize + MEMBER,
+                options(pure, nomem, nostack),
+            );
+        }
+        probe(address)
     }
 
     #[inline(always)]
@@ -77,14 +128,50 @@ impl Read for Probed {
     }
 }
 
-/// Reads any address; zero where that is not possible. The helper itself puts the zeros: to look at its result would give
-/// the verifier two ways to go on from each read, and up to 6.2 it would take each of them to the end.
+/// Reads any address; zero where that is not possible.
+///
+/// Where the kernel can make a number a pointer, this is a load, else a call of a helper, which takes five times as long.
 #[inline(always)]
 pub fn probe<T: Copy>(address: *const u8) -> T {
+    // SAFETY: a static; volatile because the daemon changes it after compilation.
+    let structure = unsafe { core::ptr::read_volatile(&raw const EIGHT_BYTES) };
+    if size_of::<T>() <= 8 && structure != 0 {
+        // SAFETY: the kernel turns a fault into a zero, and the verifier admits what is within the eight bytes.
+        unsafe { core::ptr::read_volatile(cast(address, structure).cast()) }
+    } else {
+        probe_by_helper(address)
+    }
+}
+
+/// The helper itself puts zeros where it cannot read: to look at its result would give the verifier two ways to go on from
+/// each read, and up to 6.2 it would take each of them to the end.
+#[inline(always)]
+fn probe_by_helper<T: Copy>(address: *const u8) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper checks the address, and writes all of the value in any case.
     unsafe {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address.cast());
         value.assume_init()
     }
+}
+
+/// The address as a pointer to such a structure, whatever is there.
+#[inline(always)]
+fn cast(address: *const u8, structure: u32) -> *const u8 {
+    let pointer: *const u8;
+    // SAFETY: a call, which the compiler does not know by itself. It does nothing to memory.
+    unsafe {
+        asm!(
+            ".quad {call}",
+            call = const CALL,
+            inlateout("r1") address => _,
+            inlateout("r2") u64::from(structure) => _,
+            lateout("r0") pointer,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+            options(pure, nomem, nostack),
+        );
+    }
+    pointer
 }

@@ -3,7 +3,8 @@
 use sensor_common::counters::EVENTS_LOST;
 use sensor_common::record::{Event, SECTION_FLAG_TRUNCATED, Section};
 
-use crate::diagnostics;
+use crate::diagnostics::Note;
+use crate::kernel::{Dentry, Mount};
 use crate::maps::{EVENTS, PROCESSES, Process, SCRATCH, count};
 
 /// A section is begun below this position only.
@@ -26,9 +27,30 @@ pub struct Scratch {
     reserved: u32,
     /// See [`forget`].
     forgotten: u64,
+    /// What there is to say about this event, by [`Note`].
+    notes: [u32; Note::COUNT],
+    /// The [`Subject`]'s addresses: the steps after the first find them here, and not on the stack.
+    subject: [u64; 3],
     /// Copied before anything else is done with the event; followed by its sections.
     pub event: Event,
     sections: [u8; (LIMIT + SLACK) as usize],
+}
+
+/// What something is done to.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    pub entry: Dentry,
+    /// Renames and links: the entry that is renamed or gets another name. Else null.
+    pub original: Dentry,
+    /// The mount that was used, if it is known.
+    pub exact: Mount,
+}
+
+impl Subject {
+    #[inline(always)]
+    pub fn of(entry: Dentry) -> Self {
+        Self { entry, original: Dentry(core::ptr::null()), exact: Mount(core::ptr::null()) }
+    }
 }
 
 /// A record that is being written.
@@ -70,7 +92,7 @@ impl Record {
 
     /// Sections that follow begin here, at a multiple of eight.
     #[inline(always)]
-    pub fn set_position(&mut self, position: u32) {
+    fn set_position(&mut self, position: u32) {
         // SAFETY: as above.
         unsafe { (&raw mut (*self.scratch).position).write_volatile(position) };
     }
@@ -85,6 +107,43 @@ impl Record {
             slot.write_volatile(address as u64);
             slot.read_volatile() as *const u8
         }
+    }
+
+    /// Forgets what was in it.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.set_position(0);
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.scratch).notes).write([0; Note::COUNT]) };
+    }
+
+    #[inline(always)]
+    pub fn set_subject(&mut self, subject: Subject) {
+        let addresses = [subject.entry.0 as u64, subject.original.0 as u64, subject.exact.0 as u64];
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.scratch).subject).write(addresses) };
+    }
+
+    #[inline(always)]
+    pub fn subject(&self) -> Subject {
+        // SAFETY: as above.
+        let addresses = unsafe { (&raw const (*self.scratch).subject).read() };
+        let [entry, original, exact] = addresses.map(|address| address as *const u8);
+        Subject { entry: Dentry(entry), original: Dentry(original), exact: Mount(exact) }
+    }
+
+    /// Something to say about this event when it is done; see [`crate::diagnostics`].
+    #[inline(always)]
+    pub fn note(&self, note: Note, number: u32) {
+        // SAFETY: as above, and a note has a place.
+        unsafe { (&raw mut (*self.scratch).notes).cast::<u32>().add(note as usize).write(number) };
+    }
+
+    /// 0 if there is nothing to say.
+    #[inline(always)]
+    pub fn noted(&self, note: Note) -> u32 {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.scratch).notes).cast::<u32>().add(note as usize).read() }
     }
 
     /// Whether a further piece can be written.
@@ -143,7 +202,7 @@ impl Record {
         let sent = EVENTS.output::<[u8]>(bytes, 0).is_ok();
         if !sent {
             count(EVENTS_LOST);
-            diagnostics::record_lost(length);
+            self.note(Note::RecordLost, length);
         }
         sent
     }

@@ -6,12 +6,12 @@ use sensor_common::filter::RENAME;
 use sensor_common::record::KIND_RENAME;
 
 use crate::event::{self, Operation};
-use crate::filter;
-use crate::kernel::{Dentry, Mount, RenameData};
+use crate::filter::InForce;
+use crate::kernel::{Dentry, RenameData};
 use crate::mount;
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
-use crate::record::Record;
+use crate::record::{Record, Subject};
 
 const SCRATCH_SLOT: u32 = 1;
 const RENAME_EXCHANGE: u32 = 2;
@@ -47,28 +47,25 @@ pub fn renamed_kretprobe(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
+    let filter = InForce::of(RENAME);
     let exchange = flags & RENAME_EXCHANGE != 0;
-    if passes::<R>(new)
-        || ((exchange || filter::wants_original()) && passes::<R>(old))
-        || brings_files::<R>(old, new)
-        || (exchange && brings_files::<R>(new, old))
+    if filter.entry_passes::<R>(new)
+        || ((exchange || filter.wants_original()) && filter.entry_passes::<R>(old))
+        || brings_files::<R>(&filter, old, new)
+        || (exchange && brings_files::<R>(&filter, new, old))
     {
         if report(old.0, new.0, flags, mark) {
+            event::complete(SCRATCH_SLOT);
             event::finish(SCRATCH_SLOT);
         }
     }
     0
 }
 
-#[inline(always)]
-fn passes<R: Read>(entry: Dentry) -> bool {
-    filter::passes::<R>(RENAME, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>())
-}
-
 /// Whether files get a path to look at because a directory, or a link to one, gets the name of `new`.
 #[inline(always)]
-fn brings_files<R: Read>(old: Dentry, new: Dentry) -> bool {
-    filter::directory_name_passes::<R>(RENAME, new) && {
+fn brings_files<R: Read>(filter: &InForce, old: Dentry, new: Dentry) -> bool {
+    filter.directory_name_passes::<R>(new) && {
         let mode = old.inode::<R>().mode::<R>();
         is_directory(mode) || is_symbolic_link(mode)
     }
@@ -96,12 +93,10 @@ fn report(old: *const u8, new: *const u8, flags: u32, mark: u64) -> bool {
     let operation = Operation {
         kind: KIND_RENAME,
         flags: 0,
-        entry: new,
-        original: old,
-        exact: Mount(core::ptr::null()),
+        subject: Subject { original: old, ..Subject::of(new) },
         name: new.name_hash_len::<Probed>(),
         mode: mode.into(),
         operation_flags: flags,
     };
-    event::report_with_end(&mut record, &operation, mark)
+    event::begin_with_end(&mut record, &operation, mark)
 }

@@ -12,7 +12,7 @@ use sensor_common::record::{
 
 use crate::kernel::{Dentry, Inode, Mm, PidNamespace, Task};
 use crate::path;
-use crate::read::{Probed, Read, offset, probe};
+use crate::read::{Probed, offset, probe};
 use crate::record::{Record, SLACK, Written};
 
 /// `PF_KTHREAD`.
@@ -55,7 +55,7 @@ pub fn identify(event: &mut Event, task: Task) {
 
 #[inline(always)]
 fn optional(task: Task, offset: u32) -> u32 {
-    if offset == ABSENT { u32::MAX } else { Probed::read(task.0, offset) }
+    if offset == ABSENT { u32::MAX } else { probe(task.0.wrapping_add(offset as usize)) }
 }
 
 #[inline(always)]
@@ -69,7 +69,7 @@ fn pid_namespace(task: Task) -> u32 {
     let pid = task.pid::<Probed>();
     let level = pid.level::<Probed>() as usize & 63;
     let number = pid.0.wrapping_add(offset!(pid_numbers) as usize + level * UPID_SIZE);
-    PidNamespace(Probed::read(number, offset!(upid_ns))).number::<Probed>()
+    PidNamespace(probe(number.wrapping_add(offset!(upid_ns) as usize))).number::<Probed>()
 }
 
 #[inline(always)]
@@ -112,7 +112,7 @@ pub extern "C" fn overlay_layer(inode: u64) -> u64 {
         return 0;
     }
     let inode = Inode(inode as *const u8);
-    let upper = Dentry(Probed::read(inode.0, offset));
+    let upper = Dentry(probe(inode.0.wrapping_add(offset as usize)));
     if upper.is_null() {
         return u64::from(EXECUTABLE_OVERLAY_LOWER);
     }
@@ -131,7 +131,10 @@ pub fn write_program(record: &mut Record, task: Task) {
     let (root_mount, root) = (fs.root_mount::<Probed>().mount(), fs.root_dentry::<Probed>());
     record.section(SECTION_ROOT, 0, |record, at| path::write(record, at, root_mount, root));
     if !task.mm::<Probed>().is_null() {
-        record.section(SECTION_EXECUTABLE, 0, |record, at| executable_path(record, at, task));
+        // Read outside of the closure: with this in it the compiler makes it a function, and the stack holds no further one.
+        let file = task.mm::<Probed>().executable::<Probed>();
+        let (mount, dentry) = (file.vfsmount::<Probed>().mount(), file.dentry::<Probed>());
+        record.section(SECTION_EXECUTABLE, 0, |record, at| path::write(record, at, mount, dentry));
     }
 }
 

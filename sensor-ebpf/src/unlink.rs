@@ -6,11 +6,11 @@ use sensor_common::filter::DELETION;
 use sensor_common::record::KIND_UNLINK;
 
 use crate::event::{self, Operation};
-use crate::filter;
-use crate::kernel::{Dentry, Mount};
+use crate::filter::InForce;
+use crate::kernel::Dentry;
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
-use crate::record::Record;
+use crate::record::{Record, Subject};
 
 const SCRATCH_SLOT: u32 = 7;
 
@@ -31,9 +31,8 @@ pending::ends! {
 
 #[inline(always)]
 fn unlink<R: Read>(entry: Dentry, mark: u64) -> u32 {
-    let passes =
-        filter::passes::<R>(DELETION, entry.name_len::<R>(), || entry.name::<R>(), entry.parent::<R>());
-    if passes && report(entry.0, mark) {
+    if InForce::of(DELETION).entry_passes::<R>(entry) && report(entry.0, mark) {
+        event::complete(SCRATCH_SLOT);
         event::finish(SCRATCH_SLOT);
     }
     0
@@ -46,12 +45,10 @@ fn report(entry: *const u8, mark: u64) -> bool {
     let operation = Operation {
         kind: KIND_UNLINK,
         flags: 0,
-        entry,
-        original: Dentry(core::ptr::null()),
-        exact: Mount(core::ptr::null()),
+        subject: Subject::of(entry),
         name: entry.name_hash_len::<Probed>(),
         mode: entry.inode::<Probed>().mode::<Probed>().into(),
         operation_flags: 0,
     };
-    event::report_with_end(&mut record, &operation, mark)
+    event::begin_with_end(&mut record, &operation, mark)
 }

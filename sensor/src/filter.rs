@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sensor_common::filter::{
     self, ABOVE, BEGINNING, COMPARED, CREATION, DELETION, DIRECTORY, END, ENTRY, Key, Lengths, MAX_NAMES,
-    MODIFICATION, MOUNT, RENAME, fold, keep, length_bit,
+    MODIFICATION, MOUNT, RENAME, bits_of, length_bit, place,
 };
 
 use crate::event::Action;
@@ -74,17 +74,30 @@ impl Filter {
         let mut lengths = Lengths {
             everything: u32::from(self.everything),
             original: u32::from(self.original),
-            ..Lengths::default()
+            ..Lengths::NONE
         };
         for (name, role) in self.names() {
             let length = name.len() as u32;
-            match role {
-                BEGINNING => lengths.beginning |= 1 << length.min(COMPARED),
-                END => lengths.end |= 1 << length.min(COMPARED),
-                DIRECTORY => lengths.directory |= length_bit(length),
-                ABOVE => lengths.above |= length_bit(length),
-                _ => lengths.entry |= length_bit(length),
-            }
+            let of_length = match role {
+                BEGINNING => {
+                    lengths.beginning |= 1 << length.min(COMPARED);
+                    add_byte(&mut lengths.first_bytes, name.first());
+                    continue;
+                }
+                END => {
+                    lengths.end |= 1 << length.min(COMPARED);
+                    add_byte(&mut lengths.last_bytes, name.last());
+                    continue;
+                }
+                DIRECTORY => &mut lengths.directory,
+                ABOVE => &mut lengths.above,
+                _ => &mut lengths.entry,
+            };
+            let is_first = *of_length & length_bit(length) == 0;
+            *of_length |= length_bit(length);
+            let bits = bits_of(key(name, role, 0).head, length);
+            let common = &mut lengths.common[place(role, length)];
+            *common = if is_first { bits } else { common.with(bits) };
         }
         lengths
     }
@@ -130,11 +143,9 @@ impl Filters {
     }
 
     /// What the kernel reads first, with its place.
-    pub fn lengths(&self, generation: u32) -> [(u32, Lengths); filter::ACTIONS as usize] {
-        let mut lengths = [(0, Lengths::default()); filter::ACTIONS as usize];
-        for (action, slot) in (0..).zip(&mut lengths) {
-            slot.0 = filter::slot(generation, action);
-        }
+    pub fn lengths(&self, generation: u32) -> Vec<(u32, Lengths)> {
+        let of = |action| (filter::slot(generation, action), Lengths::NONE);
+        let mut lengths: Vec<_> = (0..filter::ACTIONS).map(of).collect();
         for (action, filter) in &self.0 {
             lengths[number(*action) as usize].1 = filter.lengths();
         }
@@ -166,6 +177,13 @@ fn number(action: Action) -> u32 {
     }
 }
 
+/// Adds a byte in both cases.
+fn add_byte(bytes: &mut [u64; 4], byte: Option<&u8>) {
+    for byte in byte.into_iter().flat_map(|byte| [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()]) {
+        bytes[usize::from(byte >> 6)] |= 1 << (byte & 63);
+    }
+}
+
 fn key(name: &[u8], role: u16, generation: u32) -> Key {
     let compared = match role {
         END => &name[name.len().saturating_sub(COMPARED as usize)..],
@@ -175,8 +193,7 @@ fn key(name: &[u8], role: u16, generation: u32) -> Key {
     let mut head = [0; COMPARED as usize];
     let length = compared.len().min(head.len());
     head[..length].copy_from_slice(&compared[..length]);
-    let head = keep(fold(u64::from_le_bytes(head)), length as u32);
-    Key { head, generation, length: compared.len() as u16, role }
+    filter::key(u64::from_le_bytes(head), compared.len() as u32, role, generation)
 }
 
 #[cfg(test)]
@@ -211,9 +228,18 @@ pub(crate) mod tests {
             &self.lengths
         }
 
-        fn knows(&self, head: u64, length: u32, role: u16) -> bool {
-            let key = Key { head, generation: 7, length: length as u16, role };
-            self.names.get(&key).is_some_and(|actions| actions >> self.action & 1 != 0)
+        fn knows(&self, first: u64, length: u32, role: u16) -> bool {
+            self.names
+                .get(&filter::key(first, length, role, 7))
+                .is_some_and(|actions| actions >> self.action & 1 != 0)
+        }
+
+        fn knows_beginning(&self, first: u64, length: u32) -> bool {
+            filter::knows_beginning(self, first, length)
+        }
+
+        fn knows_end(&self, last: u64, length: u32) -> bool {
+            filter::knows_end(self, last, length)
         }
     }
 

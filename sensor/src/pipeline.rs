@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 pub use self::error::PipelineError;
 pub use self::reload::Reread;
@@ -21,7 +21,7 @@ pub use self::sandbox::written_directories;
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
 use crate::below::Found;
-use crate::config::{self, Attach, SensorOptions, Settings};
+use crate::config::{self, Attach, Sandbox, SensorOptions, Settings};
 use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion};
 use crate::ecs;
@@ -172,8 +172,7 @@ impl Pipeline<'_> {
         let mut hangup = listen(SignalKind::hangup())?;
         self.say_what_is_watched();
         self.health.set_watching(true);
-        let mut beat = tokio::time::interval(notify::watchdog_interval().map_or(BEAT, |most| BEAT.min(most)));
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = self.beat_interval();
         loop {
             self.take_all(&mut input)?;
             let self_test = self.self_test.as_ref().map(SelfTest::due);
@@ -193,7 +192,7 @@ impl Pipeline<'_> {
                 () = pass_on(&mut diagnostics) => {}
                 Some(found) = self.searches.join_next() => self.found(found.unwrap_or_default()),
                 Some(found) = self.inventory.join_next() => self.tell(found.unwrap_or_default()),
-                _ = beat.tick() => self.beat()?,
+                () = tick(&mut beat) => self.beat()?,
                 () = sleep_until(deadline) => {}
             }
         }
@@ -326,6 +325,19 @@ impl Pipeline<'_> {
         self.report();
     }
 
+    /// How often somebody wants to know that the pipeline moves, or it has to see to its reader. Where nobody does, an idle
+    /// daemon sleeps.
+    fn beat_interval(&self) -> Option<Interval> {
+        let watchdog = notify::watchdog_interval();
+        let sandboxed = self.settings.sensor.sandbox == Sandbox::On;
+        if watchdog.is_none() && self.settings.metrics.is_none() && !sandboxed {
+            return None;
+        }
+        let mut interval = tokio::time::interval(watchdog.map_or(BEAT, |most| BEAT.min(most)));
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Some(interval)
+    }
+
     /// Shows that the pipeline moves, and what the kernel counted.
     fn beat(&self) -> Result<(), PipelineError> {
         if links::is_reader_gone() {
@@ -358,6 +370,13 @@ fn listed(actions: &[Action]) -> String {
 async fn pass_on(diagnostics: &mut Option<Diagnostics>) {
     match diagnostics {
         Some(diagnostics) => diagnostics.pass_on().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
         None => std::future::pending().await,
     }
 }

@@ -9,20 +9,20 @@ use aya::programs::{FEntry, FExit, KProbe, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use flate2::read::GzDecoder;
 use rustix::io::Errno;
-use sensor_common::offsets::Offsets;
+use sensor_common::code::adapt;
 use zerocopy::IntoBytes as _;
 
 use super::diagnostics::{self, Diagnostics};
-use super::error::{self, KernelError};
+use super::error::{self, KernelError, Step};
 use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::ring::Ring;
-use super::{Kernel, Options, self_test};
+use super::{Kernel, NO_LENGTHS, Options, self_test};
 use crate::event::Action;
 use crate::links::{self, Link};
 use crate::memory;
 
 /// The programs, as sensor-ebpf builds them.
-pub(super) fn object() -> Vec<u8> {
+fn embedded() -> Vec<u8> {
     let compressed = include_bytes!(concat!(env!("OUT_DIR"), "/sensor-ebpf.gz"));
     let mut object = Vec::new();
     // What was cut short would be refused by the loader.
@@ -59,7 +59,7 @@ pub type Attempt = (AttachMode, Result<(), KernelError>);
 
 /// Loads the programs, attaches them and sees them work. Gives also what other processes did meanwhile, in the ring.
 pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
-    let offsets = read_offsets(options)?;
+    let known = read_types(options)?;
     let modes: &[AttachMode] = match options.attach {
         Some(AttachMode::Fentry) => &[AttachMode::Fentry],
         Some(AttachMode::Kprobe) => &[AttachMode::Kprobe],
@@ -67,7 +67,7 @@ pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
     };
     let mut errors = Vec::new();
     for &mode in modes {
-        match open_mode(mode, &offsets, options) {
+        match open_mode(mode, &known, options) {
             Ok(opened) => {
                 // The kernel's type information took tens of megabytes.
                 memory::give_back();
@@ -84,21 +84,42 @@ pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
 
 /// Does the same as [`open`] in every way there is, and lets go of it again.
 pub fn attempt(options: &Options) -> Result<Vec<Attempt>, OffsetError> {
-    let offsets = read_offsets(options)?;
-    Ok(AttachMode::ALL.map(|mode| (mode, open_mode(mode, &offsets, options).map(drop))).into())
+    let known = read_types(options)?;
+    Ok(AttachMode::ALL.map(|mode| (mode, open_mode(mode, &known, options).map(drop))).into())
 }
 
-fn read_offsets(options: &Options) -> Result<Offsets, OffsetError> {
+fn read_types(options: &Options) -> Result<offsets::Kernel, OffsetError> {
     offsets::read(options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF)))
 }
 
-/// The verifier can find the programs too large when they say what they do: then they work in silence.
-fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(Kernel, Ring), KernelError> {
-    if !diagnostics::is_on() {
-        return open_programs(mode, offsets, options, false);
+fn open_mode(
+    mode: AttachMode,
+    known: &offsets::Kernel,
+    options: &Options,
+) -> Result<(Kernel, Ring), KernelError> {
+    if known.cast.is_some() {
+        match open_diagnosed(mode, known, options) {
+            // Some kernels have the function for other programs only.
+            Err(error @ KernelError::Program { step: Step::Load, .. }) => {
+                tracing::debug!("trying again without `bpf_rdonly_cast`: {error}");
+            }
+            opened => return opened,
+        }
     }
-    open_programs(mode, offsets, options, true).or_else(|error| {
-        let opened = open_programs(mode, offsets, options, false)?;
+    open_diagnosed(mode, &offsets::Kernel { cast: None, ..*known }, options)
+}
+
+/// The verifier can find the programs too large when they say what they do: then they work in silence.
+fn open_diagnosed(
+    mode: AttachMode,
+    known: &offsets::Kernel,
+    options: &Options,
+) -> Result<(Kernel, Ring), KernelError> {
+    if !diagnostics::is_on() {
+        return open_programs(mode, known, options, false);
+    }
+    open_programs(mode, known, options, true).or_else(|error| {
+        let opened = open_programs(mode, known, options, false)?;
         tracing::warn!("the {mode} programs cannot tell what they do: {error}");
         Ok(opened)
     })
@@ -106,11 +127,12 @@ fn open_mode(mode: AttachMode, offsets: &Offsets, options: &Options) -> Result<(
 
 fn open_programs(
     mode: AttachMode,
-    offsets: &Offsets,
+    known: &offsets::Kernel,
     options: &Options,
     diagnose: bool,
 ) -> Result<(Kernel, Ring), KernelError> {
     let namespace = host_mount_namespace();
+    let eight_bytes = known.cast.map_or(0, |cast| cast.structure);
     let btf = options.btf.as_deref().map(parse_btf).transpose()?;
     let mut loader = EbpfLoader::new();
     // Without one it takes the kernel's own.
@@ -118,12 +140,13 @@ fn open_programs(
         loader.btf(btf.as_ref());
     }
     loader
-        .override_global("OFFSETS", offsets.as_bytes(), true)
+        .override_global("OFFSETS", known.offsets.as_bytes(), true)
+        .override_global("EIGHT_BYTES", &eight_bytes, true)
         .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("SCRATCH", scratch_slots(&options.actions));
     diagnostics::set_level(&mut loader, diagnose);
-    let mut ebpf = loader.load(&object())?;
+    let mut ebpf = loader.load(&object(known))?;
     let mut ring = Ring::take(&mut ebpf)?;
     let mut attached = BTreeSet::new();
     attach(&mut ebpf, mode, &options.actions, &mut attached)?;
@@ -135,11 +158,30 @@ fn open_programs(
         scratch_slots: scratch_slots(&options.actions),
         attached,
         generation: 0,
+        lengths: Box::new(NO_LENGTHS),
         names: [Vec::new(), Vec::new()],
         directories: BTreeSet::new(),
     };
     self_test::run(&mut kernel, &mut ring, &options.actions)?;
     Ok((kernel, ring))
+}
+
+/// The object with code for this kernel.
+pub(super) fn object(known: &offsets::Kernel) -> Vec<u8> {
+    let mut object = embedded();
+    let offsets = known.offsets.as_bytes().chunks_exact(4);
+    let offsets: Vec<u32> =
+        offsets.filter_map(|bytes| Some(u32::from_ne_bytes(*bytes.as_array()?))).collect();
+    let function = known.cast.map(|cast| cast.function);
+    // Instructions are aligned.
+    for bytes in object.chunks_exact_mut(8) {
+        if let Some(bytes) = bytes.as_mut_array()
+            && let Some(adapted) = adapt(u64::from_ne_bytes(*bytes), &offsets, function)
+        {
+            *bytes = adapted.to_ne_bytes();
+        }
+    }
+    object
 }
 
 /// A program that an action needs.
@@ -334,8 +376,10 @@ mod tests {
     #[ignore = "needs root and a kernel that takes programs for kprobes"]
     fn this_kernel_verifies_all_kprobe_programs() {
         let offsets = offsets::read(Path::new(KERNEL_BTF)).unwrap();
-        let mut ebpf =
-            EbpfLoader::new().override_global("OFFSETS", offsets.as_bytes(), true).load(&object()).unwrap();
+        let mut ebpf = EbpfLoader::new()
+            .override_global("OFFSETS", offsets.offsets.as_bytes(), true)
+            .load(&object(&offsets))
+            .unwrap();
         let instead = HOOKS.iter().filter_map(|hook| hook.instead);
         for hook in HOOKS.iter().chain(instead).chain([&OPENED_WITHOUT_IMA]) {
             let program: &mut KProbe = program(&mut ebpf, &hook.kprobe());

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
-use sensor_common::filter::{Key, Lengths, MOUNTED, MOUNTS};
+use sensor_common::filter::{Key, Lengths, SLOTS};
 
 pub use self::attach::{AttachMode, Attempt, attempt, hooked_functions, open};
 pub use self::counters::KernelCounters;
@@ -53,11 +53,17 @@ pub struct Kernel {
     attached: BTreeSet<&'static str>,
     /// The filter's generation that is in force.
     generation: u32,
+    /// What the kernel reads first, of even generations and of odd ones.
+    lengths: Box<AllLengths>,
     /// The names in the kernel of even generations, and of odd ones.
     names: [Vec<Key>; 2],
     /// Directories that are looked for, in lower case.
     directories: BTreeSet<Vec<u8>>,
 }
+
+type AllLengths = [Lengths; SLOTS];
+/// Nothing is looked for.
+static NO_LENGTHS: AllLengths = [Lengths::NONE; SLOTS];
 
 impl Kernel {
     /// How the programs are attached.
@@ -98,13 +104,16 @@ impl Kernel {
         for (key, actions) in &new {
             names.insert(bytes(key), actions, 0).map_err(cannot_change)?;
         }
-        let mut lengths: Array<&mut MapData, [u8; size_of::<Lengths>()]> = self.map("LENGTHS")?;
         for (slot, value) in filters.lengths(generation) {
-            lengths.set(slot, bytes(&value), 0).map_err(cannot_change)?;
+            self.lengths[slot as usize] = value;
         }
+        // What is in force is written too, and stays as it is.
+        let all: [u8; size_of::<AllLengths>()] = bytes(&*self.lengths);
+        let mut lengths: Array<&mut MapData, [u8; size_of::<AllLengths>()]> = self.map(".data.lengths")?;
+        lengths.set(0, all, 0).map_err(cannot_change)?;
         // Until it is known which file systems the new directories concern, it can be any.
         self.set_mounted(u64::MAX)?;
-        let mut in_force: Array<&mut MapData, u32> = self.map("GENERATION")?;
+        let mut in_force: Array<&mut MapData, u32> = self.map(".data.in_force")?;
         in_force.set(0, generation, 0).map_err(cannot_change)?;
         self.names[spare] = new.into_keys().collect();
         self.generation = generation;
@@ -131,13 +140,13 @@ impl Kernel {
     }
 
     fn mount_changes(&mut self) -> Result<u64, KernelError> {
-        let numbers: Array<&mut MapData, u64> = self.map("MOUNTS")?;
-        numbers.get(&MOUNTS, 0).map_err(cannot_change)
+        let changes: Array<&mut MapData, u64> = self.map("MOUNTS")?;
+        changes.get(&0, 0).map_err(cannot_change)
     }
 
     fn set_mounted(&mut self, bits: u64) -> Result<(), KernelError> {
-        let mut numbers: Array<&mut MapData, u64> = self.map("MOUNTS")?;
-        numbers.set(MOUNTED, bits, 0).map_err(cannot_change)
+        let mut mounted: Array<&mut MapData, u64> = self.map(".data.mounted")?;
+        mounted.set(0, bits, 0).map_err(cannot_change)
     }
 
     /// What the kernel side counted since the programs were loaded.

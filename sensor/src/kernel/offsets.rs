@@ -45,8 +45,26 @@ impl OffsetError {
     }
 }
 
-/// Reads a BTF file and looks up every member of `sensor_common::offsets`.
-pub fn read(path: &Path) -> Result<Offsets, OffsetError> {
+/// What there is to know of a kernel before programs are loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    /// Where members are.
+    pub offsets: Offsets,
+    /// How numbers are made pointers, if they can be.
+    pub cast: Option<Cast>,
+}
+
+/// Numbers in a kernel's BTF.
+#[derive(Debug, Clone, Copy)]
+pub struct Cast {
+    /// Of the function.
+    pub function: u32,
+    /// Of a structure that begins with eight bytes.
+    pub structure: u32,
+}
+
+/// Reads a BTF file and looks up every member of `sensor_common::offsets`, and what else is of use.
+pub fn read(path: &Path) -> Result<Kernel, OffsetError> {
     let unreadable = |reason: String| OffsetError { path: path.to_owned(), reason };
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     if !bytes.starts_with(&0xeb9f_u16.to_ne_bytes()) {
@@ -80,7 +98,20 @@ pub fn read(path: &Path) -> Result<Offsets, OffsetError> {
         }
     }
     let bytes: Vec<u8> = offsets.iter().flat_map(|offset| offset.to_ne_bytes()).collect();
-    Offsets::read_from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))
+    let offsets = Offsets::read_from_bytes(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    // Numbers of a file need not be those of the kernel.
+    Ok(Kernel { offsets, cast: if path == Path::new(KERNEL_BTF) { find_cast(&btf) } else { None } })
+}
+
+fn find_cast(btf: &Btf) -> Option<Cast> {
+    let number = |name: &str, is_wanted: fn(&Type) -> bool| {
+        let ids = btf.resolve_ids_by_name(name).ok()?;
+        ids.into_iter().find(|id| btf.resolve_type_by_id(*id).is_ok_and(|found| is_wanted(&found)))
+    };
+    Some(Cast {
+        function: number("bpf_rdonly_cast", |found| matches!(found, Type::Func(_)))?,
+        structure: number("timespec64", |found| matches!(found, Type::Struct(_)))?,
+    })
 }
 
 fn find_structure(btf: &Btf, name: &str) -> Option<Struct> {

@@ -66,14 +66,14 @@ impl Processes {
         if !namespace.is_ok_and(|namespace| namespace.ino() == FIRST_PID_NAMESPACE) {
             return Err(ProcessesError::PidNamespace);
         }
-        let offsets = offsets::read(btf.unwrap_or(Path::new(KERNEL_BTF)))?;
+        let known = offsets::Kernel { cast: None, ..offsets::read(btf.unwrap_or(Path::new(KERNEL_BTF)))? };
         let mut loader = EbpfLoader::new();
         loader
-            .override_global("OFFSETS", offsets.as_bytes(), true)
+            .override_global("OFFSETS", known.offsets.as_bytes(), true)
             .map_max_entries("EVENTS", page_size() as u32)
             .map_max_entries("PROCESSES", CAPACITY);
         diagnostics::set_level(&mut loader, diagnostics::is_on());
-        let mut ebpf = loader.load(&attach::object())?;
+        let mut ebpf = loader.load(&attach::object(&known))?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = |error| ProcessesError::Program { tracepoint, reason: describe(&error) };
             let program: &mut RawTracePoint = attach::program(&mut ebpf, name);

@@ -31,7 +31,7 @@ fn blind(process: u32) -> Result<()> {
         let text = std::fs::read_to_string(information.path()).unwrap_or_default();
         let id = text.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse().ok());
         let Some(map) = id.and_then(|id| MapData::from_id(id).ok()) else { continue };
-        if map.info()?.name_as_str() != Some("GENERATION") {
+        if map.info()?.name_as_str() != Some(".data.in_force") {
             continue;
         }
         let mut generation: Array<_, u32> = Map::Array(map).try_into()?;

@@ -102,6 +102,7 @@ fanotify() {
 resources() {
     name=$1
     shift
+    echo "$name.binary=$(stat -c %s "$(command -v ldsentry)")"
     rm -f /run/alerts
     mkfifo /run/alerts
     exec 3<>/run/alerts
