@@ -41,7 +41,8 @@ impl InForce {
         if filter::passes(self, &Text { length, text }, Above::<R>(parent, PhantomData)) {
             return true;
         }
-        if self.lengths.directory == 0 || mounted() == 0 {
+        // The first is what there is on most hosts.
+        if mounted() == 0 || self.lengths.directory == 0 {
             return false;
         }
         // Read anew for the global function, which takes no pointer whose type the verifier knows.
@@ -57,8 +58,8 @@ impl InForce {
 
     /// Whether a directory that gets this name, or a symbolic link to one, can bring files that are looked for.
     #[inline(always)]
-    pub fn directory_name_passes<R: Read>(&self, directory: Dentry) -> bool {
-        filter::renamed_directory_passes(self, &Above::<R>(directory, PhantomData))
+    pub fn directory_name_passes<R: Read>(&self, length: u32, directory: Dentry) -> bool {
+        filter::renamed_directory_passes(self, &Text { length, text: || directory.name::<R>() })
     }
 
     /// Whether a rename is looked at also for its old name.

@@ -69,7 +69,7 @@ fn passes<R: Read>(entry: Dentry) -> bool {
 /// Whether a symbolic link of this name can lead to files that get a path to look at.
 #[inline(always)]
 fn brings_files<R: Read>(link: Dentry) -> bool {
-    InForce::of(CREATION).directory_name_passes::<R>(link)
+    InForce::of(CREATION).directory_name_passes::<R>(link.name_len::<R>(), link)
 }
 
 #[inline(always)]

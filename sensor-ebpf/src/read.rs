@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_current_task_btf};
-use sensor_common::code::{ADDED, CALL, LOADED};
+use sensor_common::code::{ADDED, CALL, LOADED, STRUCTURE};
 use sensor_common::offsets::Offsets;
 
 /// Filled in by the daemon before loading: constants to the verifier.
@@ -15,11 +15,6 @@ static OFFSETS: Offsets = Offsets::ABSENT;
 /// Inode number of the host's mount namespace; filled in by the daemon.
 #[unsafe(no_mangle)]
 static HOST_MOUNT_NAMESPACE: u32 = 0;
-
-/// A structure of this kernel that begins with eight bytes, by its number in BTF; 0 where the kernel has no function to cast to
-/// it. Filled in by the daemon.
-#[unsafe(no_mangle)]
-static EIGHT_BYTES: u32 = 0;
 
 /// The place of a member in `offsets::MEMBERS`.
 macro_rules! member {
@@ -133,14 +128,30 @@ impl Read for Probed {
 /// Where the kernel can make a number a pointer, this is a load, else a call of a helper, which takes five times as long.
 #[inline(always)]
 pub fn probe<T: Copy>(address: *const u8) -> T {
-    // SAFETY: a static; volatile because the daemon changes it after compilation.
-    let structure = unsafe { core::ptr::read_volatile(&raw const EIGHT_BYTES) };
+    let structure = eight_bytes();
     if size_of::<T>() <= 8 && structure != 0 {
         // SAFETY: the kernel turns a fault into a zero, and the verifier admits what is within the eight bytes.
         unsafe { core::ptr::read_volatile(cast(address, structure).cast()) }
     } else {
         probe_by_helper(address)
     }
+}
+
+/// A structure of this kernel that begins with eight bytes, by its number in BTF; 0 where the kernel has no function to cast to it.
+#[inline(always)]
+fn eight_bytes() -> u64 {
+    let structure: u64;
+    // SAFETY: the daemon writes the number into the instruction. Not pure: to keep it for the next read costs more than to have it
+    // again.
+    unsafe {
+        asm!(
+            "{structure} = {place}",
+            structure = out(reg) structure,
+            place = const STRUCTURE,
+            options(nomem, nostack)
+        );
+    }
+    structure
 }
 
 /// The helper itself puts zeros where it cannot read: to look at its result would give the verifier two ways to go on from
@@ -157,7 +168,7 @@ fn probe_by_helper<T: Copy>(address: *const u8) -> T {
 
 /// The address as a pointer to such a structure, whatever is there.
 #[inline(always)]
-fn cast(address: *const u8, structure: u32) -> *const u8 {
+fn cast(address: *const u8, structure: u64) -> *const u8 {
     let pointer: *const u8;
     // SAFETY: a call, which the compiler does not know by itself. It does nothing to memory.
     unsafe {
@@ -165,7 +176,7 @@ fn cast(address: *const u8, structure: u32) -> *const u8 {
             ".quad {call}",
             call = const CALL,
             inlateout("r1") address => _,
-            inlateout("r2") u64::from(structure) => _,
+            inlateout("r2") structure => _,
             lateout("r0") pointer,
             lateout("r3") _,
             lateout("r4") _,

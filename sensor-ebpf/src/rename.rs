@@ -49,10 +49,12 @@ pub fn renamed_kretprobe(ctx: RetProbeContext) -> u32 {
 fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
     let filter = InForce::of(RENAME);
     let exchange = flags & RENAME_EXCHANGE != 0;
-    if filter.entry_passes::<R>(new)
+    // Read once for both uses.
+    let new_length = new.name_len::<R>();
+    if filter.passes::<R>(new_length, || new.name::<R>(), new.parent::<R>())
         || ((exchange || filter.wants_original()) && filter.entry_passes::<R>(old))
-        || brings_files::<R>(&filter, old, new)
-        || (exchange && brings_files::<R>(&filter, new, old))
+        || brings_files::<R>(&filter, old, new_length, new)
+        || (exchange && brings_files::<R>(&filter, new, old.name_len::<R>(), old))
     {
         if report(old.0, new.0, flags, mark) {
             event::complete(SCRATCH_SLOT);
@@ -64,8 +66,8 @@ fn rename<R: Read>(old: Dentry, new: Dentry, flags: u32, mark: u64) -> u32 {
 
 /// Whether files get a path to look at because a directory, or a link to one, gets the name of `new`.
 #[inline(always)]
-fn brings_files<R: Read>(filter: &InForce, old: Dentry, new: Dentry) -> bool {
-    filter.directory_name_passes::<R>(new) && {
+fn brings_files<R: Read>(filter: &InForce, old: Dentry, new_length: u32, new: Dentry) -> bool {
+    filter.directory_name_passes::<R>(new_length, new) && {
         let mode = old.inode::<R>().mode::<R>();
         is_directory(mode) || is_symbolic_link(mode)
     }

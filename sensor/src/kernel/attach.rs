@@ -132,7 +132,6 @@ fn open_programs(
     diagnose: bool,
 ) -> Result<(Kernel, Ring), KernelError> {
     let namespace = host_mount_namespace();
-    let eight_bytes = known.cast.map_or(0, |cast| cast.structure);
     let btf = options.btf.as_deref().map(parse_btf).transpose()?;
     let mut loader = EbpfLoader::new();
     // Without one it takes the kernel's own.
@@ -141,7 +140,6 @@ fn open_programs(
     }
     loader
         .override_global("OFFSETS", known.offsets.as_bytes(), true)
-        .override_global("EIGHT_BYTES", &eight_bytes, true)
         .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("SCRATCH", scratch_slots(&options.actions));
@@ -172,11 +170,10 @@ pub(super) fn object(known: &offsets::Kernel) -> Vec<u8> {
     let offsets = known.offsets.as_bytes().chunks_exact(4);
     let offsets: Vec<u32> =
         offsets.filter_map(|bytes| Some(u32::from_ne_bytes(*bytes.as_array()?))).collect();
-    let function = known.cast.map(|cast| cast.function);
     // Instructions are aligned.
     for bytes in object.chunks_exact_mut(8) {
         if let Some(bytes) = bytes.as_mut_array()
-            && let Some(adapted) = adapt(u64::from_ne_bytes(*bytes), &offsets, function)
+            && let Some(adapted) = adapt(u64::from_ne_bytes(*bytes), &offsets, known.cast)
         {
             *bytes = adapted.to_ne_bytes();
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use btf_rs::{Btf, EnumMember, Struct, Type};
+use sensor_common::code::Cast;
 use sensor_common::offsets::{ABSENT, MEMBERS, Member, Offsets};
 use zerocopy::FromBytes as _;
 
@@ -52,15 +53,6 @@ pub struct Kernel {
     pub offsets: Offsets,
     /// How numbers are made pointers, if they can be.
     pub cast: Option<Cast>,
-}
-
-/// Numbers in a kernel's BTF.
-#[derive(Debug, Clone, Copy)]
-pub struct Cast {
-    /// Of the function.
-    pub function: u32,
-    /// Of a structure that begins with eight bytes.
-    pub structure: u32,
 }
 
 /// Reads a BTF file and looks up every member of `sensor_common::offsets`, and what else is of use.
