@@ -15,6 +15,7 @@ pub mod event;
 pub mod fanotify;
 pub mod filter;
 pub mod guard;
+pub mod heartbeat;
 pub mod host;
 pub mod instance;
 pub mod inventory;

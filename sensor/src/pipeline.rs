@@ -1,6 +1,7 @@
 //! The daemon: the only place that knows all stages.
 
 mod error;
+mod heartbeat;
 mod inventory;
 mod raise;
 mod reload;
@@ -118,6 +119,7 @@ pub async fn run(
         inventory,
         health,
         self_test: None,
+        last_heartbeat: None,
         settings,
         reread,
         reloads: 0,
@@ -155,6 +157,8 @@ struct Pipeline<'l> {
     inventory: JoinSet<Inventory>,
     health: Health,
     self_test: Option<SelfTest>,
+    /// When the last heartbeat was sent.
+    last_heartbeat: Option<Duration>,
     settings: Settings,
     reread: &'l Reread<'l>,
     /// How often settings and rules were to be replaced.
@@ -176,8 +180,9 @@ impl Pipeline<'_> {
         loop {
             self.take_all(&mut input)?;
             let self_test = self.self_test.as_ref().map(SelfTest::due);
-            let deadlines = [self.outcomes.deadline(), self.memory.deadline(), self.mounts_due, self_test];
-            let deadline = deadlines.into_iter().flatten().min();
+            let others = [self.mounts_due, self_test, self.heartbeat()];
+            let deadlines = [self.outcomes.deadline(), self.memory.deadline()].into_iter().chain(others);
+            let deadline = deadlines.flatten().min();
             let deadline = deadline.map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
             tokio::select! {
                 wakeup = input.wait() => match (wakeup?, &mut self.watcher) {

@@ -32,6 +32,11 @@ impl State {
     /// For a person at a terminal: one line, ended.
     pub fn to_pretty(&self) -> String {
         let get = |name| escape(text(&self.document, name).unwrap_or_default());
+        // What is about no file says itself what it is about.
+        let message = get("message");
+        if !message.is_empty() {
+            return format!("{message}\n");
+        }
         let mut line = format!("there is {}, changed {}", get("file.path"), get("file.mtime"));
         for (what, field) in [("owner", "file.owner"), ("named by", "ldsentry.inventory.named_by")] {
             let value = get(field);

@@ -52,6 +52,9 @@ pub struct SensorOptions {
     /// How often the sensor makes a file of its own, below `/run/ldsentry`, and must see it: at start, and then in this
     /// interval, or `"off"`. If it does not, it raises an alert and ends with exit code 4.
     pub self_test: Interval,
+    /// How often each output but Alertmanager gets a document with `event.action: heartbeat`, so that a host from which none comes any
+    /// more is found; or `"off"`.
+    pub heartbeat: Interval,
     /// Whether the daemon gives up what it no longer needs once everything is attached, so that whoever takes it over has little:
     /// docs/privileges.md.
     pub sandbox: Sandbox,
@@ -67,6 +70,7 @@ impl Default for SensorOptions {
             inventory: Inventory::Off,
             outcome_timeout: Span::from_secs(1),
             self_test: Interval::from_secs(5 * 60),
+            heartbeat: Interval::OFF,
             sandbox: Sandbox::Off,
         }
     }

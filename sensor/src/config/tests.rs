@@ -39,6 +39,7 @@ fn every_key_can_be_set() {
         inventory = "alert"
         outcome_timeout = "250ms"
         self_test = "5m"
+        heartbeat = "10m"
         [rules]
         dirs = ["builtin", "rules", "/srv/rules"]
         trusted_exclusions = "all"

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::command_line::{self, Said};
+use integration_tests::lookup;
 use integration_tests::native::{Sensor, shell};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
-use crate::{paths, tree};
+use crate::{assert_fields, paths, tree};
 
 /// A daemon with a configuration, in which `$T` is the tree.
 fn start(tree: &Path, configuration: &str) -> Result<Sensor> {
@@ -26,6 +28,32 @@ fn configure(tree: &Path, configuration: &str) -> Result<()> {
 
 fn reload() -> Said {
     command_line::run(["reload"], "")
+}
+
+/// The first heartbeat comes at the start, and it is no alert; without the key there is none.
+#[test]
+fn heartbeats_come_if_they_are_asked_for() -> Result<()> {
+    let Some(tree) = tree()? else { return Ok(()) };
+    let is_heartbeat =
+        |document: &Value| lookup(document, "event.action").is_some_and(|action| action == "heartbeat");
+    let mut sensor = start(tree.path(), "[sensor]\nheartbeat = \"1s\"\n")?;
+    let [first, second] =
+        [sensor.wait_for("a heartbeat", is_heartbeat)?, sensor.wait_for("another one", is_heartbeat)?];
+    assert_fields(
+        &first,
+        &json!({
+            "event.kind": "state",
+            "kibana.alert.uuid": null,
+            "ldsentry.heartbeat.interval": 1,
+            "ldsentry.heartbeat.lost": 0,
+        }),
+    );
+    assert_ne!(lookup(&first, "event.id"), lookup(&second, "event.id"));
+    sensor.end(Signal::INT)?;
+    let sensor = start(tree.path(), "")?;
+    let (alerts, _) = sensor.end_with_alerts(Signal::TERM)?;
+    assert!(!alerts.iter().any(is_heartbeat), "{alerts:#?}");
+    Ok(())
 }
 
 const MORE_RULES: &str = r#"
