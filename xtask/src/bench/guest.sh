@@ -67,7 +67,17 @@ audit() {
     auditctl -D >/dev/null
     auditctl -w /etc/ld.so.preload -p wa >/dev/null
     auditctl -w /etc/ld.so.conf.d -p wa >/dev/null
-    begin '' auditd -n
+    : >/run/output
+    : >/run/errors
+    auditd -n >/run/output 2>/run/errors </dev/null &
+    process=$! tries=0
+    # It does not say when it is ready; the kernel knows whom it tells.
+    until auditctl -s 2>/dev/null | grep -q "^pid $process$"; do
+        kill -0 $process 2>/dev/null || fail "auditd ended before it was ready"
+        tries=$((tries + 1))
+        test $tries -lt 100 || fail "the kernel does not know auditd: $(auditctl -s 2>&1)"
+        sleep 0.1
+    done
     auditctl -e 1 >/dev/null
     cost measure "auditd"
     auditctl -e 0 >/dev/null

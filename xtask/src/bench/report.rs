@@ -50,7 +50,7 @@ pub fn page(stored: &Stored) -> String {
         page.push_str(&table(results, |name| !is_core(name) || name == "ldsentry: fentry, one rule"));
     }
     page.push_str(OTHERS);
-    for (series, results) in &stored.kernels {
+    for (series, results) in stored.kernels.iter().filter(|(_, results)| !results.facts.is_empty()) {
         let _ = writeln!(page, "\n## Other than instructions of others, Linux {series}\n");
         page.push_str(&facts(results));
     }
@@ -71,7 +71,8 @@ fn table(results: &Results, wanted: impl Fn(&str) -> bool) -> String {
     let configurations: Vec<_> = results.added.iter().filter(|(name, _)| wanted(name)).collect();
     let mut table = String::from("| | alone |");
     for (name, _) in &configurations {
-        let _ = write!(table, " {} |", name.trim_start_matches("ldsentry: "));
+        let name = if is_core(name) { name.trim_start_matches("ldsentry: ") } else { name };
+        let _ = write!(table, " {name} |");
     }
     table.push_str("\n|---|--:|");
     table.push_str(&"--:|".repeat(configurations.len()));

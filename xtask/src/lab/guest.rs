@@ -98,7 +98,8 @@ impl Guest {
         self.next_within(SILENCE_LIMIT)
     }
 
-    fn next_within(&self, limit: Duration) -> Result<Frame> {
+    /// The next frame, if there is one in that time.
+    pub fn next_within(&self, limit: Duration) -> Result<Frame> {
         match self.frames.recv_timeout(limit) {
             Ok(Ok(frame)) if frame.kind == Kind::Failed => bail!("{}", self.explain(&frame.text())),
             Ok(Ok(frame)) => Ok(frame),
