@@ -53,7 +53,7 @@ const RULES: usize = 60;
 const SECONDS: u64 = 100_000;
 
 /// How long a machine that counts may take, which says nothing before it is done. On this machine's clock.
-const MEASURING: Duration = Duration::from_mins(60);
+const MEASURING: Duration = Duration::from_hours(1);
 
 /// How to measure.
 #[derive(Clone, Debug, clap::Args)]
