@@ -128,6 +128,13 @@ impl Sensor {
         Self::start_by(&mut Command::new(ldsentry()), tree, arguments)
     }
 
+    /// Does the same where nobody reads its standard output any more.
+    pub fn start_unread(tree: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut child = spawn(&mut Command::new(ldsentry()), tree, arguments)?;
+        drop(child.stdout.take());
+        Self::watch(child, tree)
+    }
+
     /// Does the same in a pid namespace of its own. Only [`Signal::KILL`] reaches it there.
     pub fn start_apart(tree: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new("unshare");
@@ -141,27 +148,21 @@ impl Sensor {
     }
 
     fn start_by(command: &mut Command, tree: &Path, arguments: &[&str]) -> Result<Self> {
-        let rules = tree.join("rules");
-        fs::create_dir_all(&rules)?;
-        fs::write(rules.join("rule.toml"), RULE.replace("\"/etc/", &format!("\"{}/etc/", tree.display())))?;
-        let mut child = command
-            .args(["run", "--output", "ndjson", "--rules"])
-            .arg(&rules)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("starting the daemon")?;
-        let stdout = child.stdout.take().context("the daemon has no standard output")?;
+        Self::watch(spawn(command, tree, arguments)?, tree)
+    }
+
+    /// Waits until it watches, and reads what it says from then on.
+    fn watch(mut child: Child, tree: &Path) -> Result<Self> {
         let stderr = child.stderr.take().context("the daemon has no standard error")?;
         let (sender, alerts) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let alert = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                sender.send(alert).ok();
-            }
-        });
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    let alert = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                    sender.send(alert).ok();
+                }
+            });
+        }
         let (ready, is_ready) = mpsc::channel();
         let stderr = std::thread::spawn(move || {
             let mut text = String::new();
@@ -248,6 +249,21 @@ impl Sensor {
         let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
         Ok((alerts, Ended { status, stderr }))
     }
+}
+
+fn spawn(command: &mut Command, tree: &Path, arguments: &[&str]) -> Result<Child> {
+    let rules = tree.join("rules");
+    fs::create_dir_all(&rules)?;
+    fs::write(rules.join("rule.toml"), RULE.replace("\"/etc/", &format!("\"{}/etc/", tree.display())))?;
+    command
+        .args(["run", "--output", "ndjson", "--rules"])
+        .arg(&rules)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting the daemon")
 }
 
 impl Drop for Sensor {

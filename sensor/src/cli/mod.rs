@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     CannotWatch = 3,
     /// The daemon does not see its own test.
     Blind = 4,
+    /// What the daemon needs to go on is gone. Started again, it may have it.
+    Bereft = 5,
 }
 
 /// Watches who changes what the dynamic linker loads, and tells at once.
@@ -44,7 +46,8 @@ Examples:
   ldsentry replay events.ndjson           alerts for events from a file
   ldsentry rules check --rules ./rules    what is wrong with rules, and what they cost
 
-Exit codes: 0 fine, 1 input or rule at fault, 2 usage, 3 the host cannot be watched, 4 the daemon has gone blind."
+Exit codes: 0 fine, 1 input or rule at fault, 2 usage, 3 the host cannot be watched, 4 the daemon has gone blind, 5 it has lost \
+what it needs (the last output, its reader of /proc)."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -128,6 +128,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
             log.print(&format!("error: {error}"));
             Ok(Exit::Blind)
         }
+        Err(error @ (PipelineError::ReaderGone | PipelineError::OutputsGone)) => {
+            log.print(&format!("error: {error}"));
+            Ok(Exit::Bereft)
+        }
         Err(PipelineError::Instance(error)) if error.is_permission() => {
             log.print(&format!("error: this host cannot be watched: {error}"));
             Ok(Exit::CannotWatch)

@@ -7,6 +7,7 @@ use integration_tests::lookup;
 use integration_tests::native::{Sensor, Waiting, say, shell};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use xtask::command::workspace;
 
 use crate::{FANOTIFY, assert_fields, attack, paths, tree};
 
@@ -38,6 +39,22 @@ fn a_killed_sensor_starts_again_and_watches() -> Result<()> {
     let ended = sensor.end(Signal::INT)?;
     assert!(ended.status.success(), "{ended:?}");
     assert_eq!(ended.counter("ldsentry_events_total{outcome=\"success\"}")?, 1);
+    Ok(())
+}
+
+/// A service manager starts again what ends so, and not what a mistake has ended.
+#[test]
+fn a_daemon_whose_alerts_nobody_reads_ends_to_be_started_again() -> Result<()> {
+    let Some(tree) = tree()? else { return Ok(()) };
+    let sensor = Sensor::start_unread(tree.path(), FANOTIFY)?;
+    shell(tree.path(), "touch $T/etc/ld.so.preload")?;
+    // It ends by itself.
+    let ended = sensor.end(Signal::CONT)?;
+    assert_eq!(ended.status.code(), Some(5), "{ended:?}");
+    assert!(ended.stderr.contains("the last output is gone"), "{}", ended.stderr);
+    let unit = fs::read_to_string(workspace().join("deploy/systemd/ldsentry.service"))?;
+    let codes = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+    assert_eq!(codes, Some("1 2 3"));
     Ok(())
 }
 
