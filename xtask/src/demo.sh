@@ -45,4 +45,4 @@ if grep -q libdemo /run/ldsentry.stdout; then
     echo 'there was an alert for dpkg' >&2
     exit 1
 fi
-printf '\n# Two alerts, and none for the package manager.\n'
+printf '\n# Two alerts for what the attacks made, two for its removal, and none for the package manager.\n'
