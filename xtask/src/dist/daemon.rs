@@ -1,4 +1,4 @@
-//! The daemon that is given to others: static, stripped, small, and the same bytes wherever it is built.
+//! The daemon that is given to others: static, stripped, small.
 
 use std::fs;
 use std::path::{Path, PathBuf};
