@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::alert::State;
+use crate::ecs;
 use crate::event::Host;
 
 /// How the sensor is.
@@ -36,13 +37,7 @@ pub fn document(host: &Host, heartbeat: &Heartbeat, now: Timestamp) -> State {
             "module": "ldsentry",
             "dataset": "ldsentry.file",
         },
-        "host": {
-            "id": host.id,
-            "name": host.hostname,
-            "hostname": host.hostname,
-            "boot": {"id": host.boot_id},
-            "os": {"type": "linux"},
-        },
+        "host": ecs::host(host),
         "agent": {"type": "ldsentry", "version": env!("CARGO_PKG_VERSION")},
         "ldsentry": {"heartbeat": {"interval": interval, "source": source, "uptime": uptime, "lost": lost}},
     });

@@ -1,7 +1,7 @@
 //! A guest for one script, without a daemon that the agent starts.
 
-use anyhow::{Result, ensure};
-use xtask::lab::{Binaries, Guest, GuestOptions, Kind, Payload, Plan, Scenario, Series};
+use anyhow::Result;
+use xtask::lab::{Binaries, Guest, GuestOptions, Payload, Plan, SILENCE_LIMIT, Scenario, Series};
 
 /// What the script is given.
 #[derive(Debug)]
@@ -22,27 +22,6 @@ impl Alone<'_> {
         let plan = Plan { scenarios: vec![scenario], systemd: self.systemd, ..Plan::default() };
         let (binaries, payload) = (self.binaries, self.payload);
         let guest = Guest::boot(&GuestOptions { series, binaries, payload, plan: &plan })?;
-        let (mut stdout, mut stderr, mut code) = (String::new(), String::new(), String::new());
-        loop {
-            let frame = guest.next_frame()?;
-            match frame.kind {
-                Kind::ScriptStdout => stdout.push_str(&frame.text()),
-                Kind::ScriptStderr => stderr.push_str(&frame.text()),
-                Kind::End => code = frame.text(),
-                Kind::Done => break,
-                Kind::Hello
-                | Kind::Ready
-                | Kind::DaemonStdout
-                | Kind::DaemonStderr
-                | Kind::DaemonExit
-                | Kind::Begin
-                | Kind::Failed => {}
-            }
-        }
-        ensure!(
-            code == "0",
-            "the script's exit code is {code}\n--- output:\n{stdout}\n--- errors:\n{stderr}"
-        );
-        Ok(stdout)
+        guest.transcript(SILENCE_LIMIT)?.success()
     }
 }

@@ -14,9 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use self::results::{Results, Stored};
 use crate::command::{Step, workspace};
-use crate::lab::{
-    Binaries, Guest, GuestOptions, Kind, Machine, Payload, Plan, Root, Scenario, Series, build,
-};
+use crate::lab::{Binaries, Guest, GuestOptions, Machine, Payload, Plan, Root, Scenario, Series, build};
 
 /// What is measured, beside nothing.
 const EVERYTHING: &str = "
@@ -143,24 +141,8 @@ fn measure(series: Series, root: Root, binaries: &Binaries, daemon: &Path, lines
     let plan = Plan { scenarios: vec![scenario], ..Plan::default() };
     let options = GuestOptions { series, binaries, payload: &payload, plan: &plan };
     let guest = Guest::boot_on(Machine::Counted, root, &options)?;
-    let (mut output, mut errors) = (String::new(), String::new());
-    loop {
-        let frame = guest.next_within(MEASURING)?;
-        match frame.kind {
-            Kind::ScriptStdout => output.push_str(&frame.text()),
-            Kind::ScriptStderr => errors.push_str(&frame.text()),
-            Kind::End if frame.text() == "0" => return Results::parse(&output),
-            Kind::End => bail!("measuring on {} failed:\n{output}{errors}", series.name()),
-            Kind::Hello
-            | Kind::Ready
-            | Kind::DaemonStdout
-            | Kind::DaemonStderr
-            | Kind::DaemonExit
-            | Kind::Begin
-            | Kind::Failed
-            | Kind::Done => {}
-        }
-    }
+    let output = guest.transcript(MEASURING)?.success();
+    Results::parse(&output.with_context(|| format!("measuring on {}", series.name()))?)
 }
 
 fn data() -> PathBuf {

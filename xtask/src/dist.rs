@@ -64,6 +64,7 @@ fn make(tree: &Tree, directory: &Path) -> Result<()> {
     step.done();
     let step = Step::begin("packing it");
     fs::copy(&daemon, directory.join("ldsentry")).with_context(|| format!("copying {}", daemon.display()))?;
+    packages::prepare(tree)?;
     packages::deb(tree, Profile::Release, version(), directory)?;
     packages::rpm(tree, Profile::Release, directory)?;
     let image = directory.join(format!("ldsentry-{}-oci-amd64.tar", version()));

@@ -15,7 +15,7 @@ mod script;
 
 pub use build::{Binaries, build};
 pub use frame::{Frame, Kind, ReadError};
-pub use guest::{Guest, GuestOptions, Machine};
+pub use guest::{Guest, GuestOptions, Machine, SILENCE_LIMIT};
 pub use kernel::{Kernel, Series};
 pub use payload::Payload;
 pub use plan::{Attach, LAB, MARKER, Plan, Scenario};

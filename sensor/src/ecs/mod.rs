@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use eql::Value;
-use serde_json::Map;
+use serde_json::{Map, json};
 use sha2::{Digest as _, Sha256};
 
 pub use self::field::{Field, FieldTable};
@@ -20,7 +20,7 @@ pub use self::process::UNKNOWN;
 pub(crate) use self::text::hex;
 use self::trust::Doubts;
 pub use self::trust::remark;
-use crate::event::{Action, Event, MountOperation, Origin, Outcome, Path, View};
+use crate::event::{Action, Event, Host, MountOperation, Origin, Outcome, Path, View};
 
 /// The ECS version that the documents follow.
 pub const ECS_VERSION: &str = "8.17.0";
@@ -281,6 +281,17 @@ fn view(view: View) -> &'static str {
         View::Host => "host",
         View::Other => "other",
     }
+}
+
+/// The host, in documents that the sensor makes about itself.
+pub(crate) fn host(host: &Host) -> serde_json::Value {
+    json!({
+        "id": host.id,
+        "name": host.hostname,
+        "hostname": host.hostname,
+        "boot": {"id": host.boot_id},
+        "os": {"type": "linux"},
+    })
 }
 
 /// A UUID-shaped name for what `parts` identify together, the same on every call.

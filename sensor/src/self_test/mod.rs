@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::ecs;
 use crate::event::{Action, Host, SELF_TEST};
 use crate::rule::{Parsed, Rule};
 
@@ -166,13 +167,7 @@ pub fn failure(host: &Host, now: jiff::Timestamp) -> Map<String, Value> {
             "dataset": "ldsentry.file",
         },
         "file": {"path": FILE, "name": SELF_TEST},
-        "host": {
-            "id": host.id,
-            "name": host.hostname,
-            "hostname": host.hostname,
-            "boot": {"id": host.boot_id},
-            "os": {"type": "linux"},
-        },
+        "host": ecs::host(host),
         "agent": {"type": "ldsentry", "version": env!("CARGO_PKG_VERSION")},
     });
     let Value::Object(document) = document else { return Map::new() };

@@ -30,7 +30,7 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 #[test]
 fn the_image_sees_the_host_and_other_containers() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let binaries = super::programs()?;
+    let binaries = super::daemon()?;
     let mut payload = Payload::new()?;
     // Without its symbols, as it is given to others.
     let daemon = directory.path().join("ldsentry");

@@ -2,32 +2,35 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::Alone;
 use xtask::command::{output, program, workspace};
-use xtask::dist::packages::{Profile, deb, rpm};
+use xtask::dist::packages::{Profile, deb, prepare, rpm};
 use xtask::dist::{Tree, tools, version};
 use xtask::lab::{Payload, Series};
 
 /// `systemd-analyze security` may say this at most.
 const EXPOSURE: f32 = 2.5;
 
-/// What packs writes its parts to the same places each time.
-static PACKING: Mutex<()> = Mutex::new(());
+/// What packs writes its parts to the same places each time: nobody else packs while this is held.
+fn begin_packing() -> Result<MutexGuard<'static, ()>> {
+    static PACKING: Mutex<()> = Mutex::new(());
+    let one = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
+    super::daemon()?;
+    tools::install()?;
+    prepare(&Tree::here())?;
+    Ok(one)
+}
 
 fn make_deb(version: &str, to: &Path) -> Result<PathBuf> {
-    let _one = PACKING.lock();
-    super::programs()?;
-    tools::install()?;
+    let _one = begin_packing()?;
     deb(&Tree::here(), Profile::Debug, version, to)
 }
 
 fn make_rpm(to: &Path) -> Result<PathBuf> {
-    let _one = PACKING.lock();
-    super::programs()?;
-    tools::install()?;
+    let _one = begin_packing()?;
     rpm(&Tree::here(), Profile::Debug, to)
 }
 
@@ -45,7 +48,7 @@ fn the_unit_exposes_little() -> Result<()> {
 #[test]
 fn the_deb_is_installed_upgraded_removed_and_purged() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let binaries = super::programs()?;
+    let binaries = super::daemon()?;
     let mut payload = Payload::new()?;
     for (name, version) in [("old.deb", version()), ("new.deb", "99.0.0")] {
         let package = make_deb(version, directory.path())?;

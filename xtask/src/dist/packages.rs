@@ -28,7 +28,7 @@ impl Profile {
     }
 }
 
-/// Packs the daemon that was built, for Debian and its like.
+/// Packs the daemon that was built, and what [`prepare`] wrote, for Debian and its like.
 pub fn deb(tree: &Tree, profile: Profile, version: &str, to: &Path) -> Result<PathBuf> {
     let package = to.join(format!("ldsentry_{version}-1_amd64.deb"));
     let mut command = subcommand(tree, "deb")?;
@@ -48,10 +48,13 @@ pub fn rpm(tree: &Tree, profile: Profile, to: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
+/// Writes manual pages and completions to where the packages' lists of files look for them.
+pub fn prepare(tree: &Tree) -> Result<()> {
+    manual::write(&tree.sources.join("target/package"))
+}
+
 /// One of cargo's that packs.
 fn subcommand(tree: &Tree, name: &str) -> Result<Command> {
-    // Where the packages' lists of files look for them.
-    manual::write(&tree.sources.join("target/package"))?;
     let mut command = Command::new("cargo");
     command.args([name, "--target", TARGET]).current_dir(&tree.sources);
     command.env("CARGO_TARGET_DIR", &tree.target).env("SOURCE_DATE_EPOCH", epoch()?);

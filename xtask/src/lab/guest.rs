@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use super::{Binaries, Frame, Kernel, Kind, Payload, Plan, ReadError, Root, Series, cache, root};
@@ -16,7 +16,7 @@ use crate::command::{program, tail};
 /// From power-on to the agent's first words; an emulated kernel takes 3 s on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
 /// The agent has limits of its own for everything it waits for, and tells when one is reached.
-const SILENCE_LIMIT: Duration = Duration::from_mins(7);
+pub const SILENCE_LIMIT: Duration = Duration::from_mins(7);
 /// Everything but what is slow to emulate.
 const CPU: &str = "max,-la57,-avx,-avx2,-smap,-smep";
 /// Guests that run at once: each has two virtual processors, and so has the smallest machine that this is for.
@@ -55,6 +55,29 @@ pub struct Guest {
     frames: Receiver<Result<Frame, ReadError>>,
     files: TempDir,
     _slot: fs::File,
+}
+
+/// What a script said, and how it ended.
+#[derive(Debug)]
+pub struct Transcript {
+    /// Its exit code.
+    pub code: String,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Transcript {
+    /// The output of a script that succeeded.
+    pub fn success(self) -> Result<String> {
+        let Self { code, stdout, stderr } = self;
+        ensure!(
+            code == "0",
+            "the script's exit code is {code}\n--- output:\n{stdout}\n--- errors:\n{stderr}"
+        );
+        Ok(stdout)
+    }
 }
 
 impl Guest {
@@ -98,8 +121,28 @@ impl Guest {
         self.next_within(SILENCE_LIMIT)
     }
 
-    /// The next frame, if there is one in that time.
-    pub fn next_within(&self, limit: Duration) -> Result<Frame> {
+    /// What one script says, once it has ended. `silence` is how long the guest may say nothing.
+    pub fn transcript(&self, silence: Duration) -> Result<Transcript> {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        loop {
+            let frame = self.next_within(silence)?;
+            match frame.kind {
+                Kind::ScriptStdout => stdout.push_str(&frame.text()),
+                Kind::ScriptStderr => stderr.push_str(&frame.text()),
+                Kind::End => return Ok(Transcript { code: frame.text(), stdout, stderr }),
+                Kind::Done => bail!("{}", self.explain("ended without the script's end")),
+                Kind::Hello
+                | Kind::Ready
+                | Kind::DaemonStdout
+                | Kind::DaemonStderr
+                | Kind::DaemonExit
+                | Kind::Begin
+                | Kind::Failed => {}
+            }
+        }
+    }
+
+    fn next_within(&self, limit: Duration) -> Result<Frame> {
         match self.frames.recv_timeout(limit) {
             Ok(Ok(frame)) if frame.kind == Kind::Failed => bail!("{}", self.explain(&frame.text())),
             Ok(Ok(frame)) => Ok(frame),
