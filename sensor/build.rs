@@ -1,7 +1,8 @@
 //! Builds the eBPF programs and puts their object file, compressed, where `kernel` embeds it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
     } else {
         Toolchain::Nightly
     };
+    remap_paths()?;
     build_ebpf([package], toolchain)
         .context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")?;
     let object = PathBuf::from(std::env::var("OUT_DIR")?).join("sensor-ebpf");
@@ -34,6 +36,25 @@ fn main() -> Result<()> {
         strip(&object).with_context(|| format!("stripping {}", object.display()))?;
     }
     compress(&object).with_context(|| format!("compressing {}", object.display()))
+}
+
+/// Remaps in the programs the paths that are remapped in this build, as their line information would hold them.
+///
+/// aya-build sets the flags of the compiler itself, which leaves a wrapper of it.
+fn remap_paths() -> Result<()> {
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let remaps: Vec<&str> =
+        flags.split('\u{1f}').filter(|flag| flag.starts_with("--remap-path-prefix=")).collect();
+    if remaps.is_empty() {
+        return Ok(());
+    }
+    let wrapper = PathBuf::from(std::env::var("OUT_DIR")?).join("rustc");
+    let arguments = remaps.iter().map(|flag| format!(" '{flag}'")).collect::<String>();
+    fs::write(&wrapper, format!("#!/bin/sh\nexec \"$@\"{arguments}\n"))?;
+    fs::set_permissions(&wrapper, Permissions::from_mode(0o700))?;
+    // SAFETY: a build script has one thread.
+    unsafe { std::env::set_var("RUSTC_WRAPPER", wrapper) };
+    Ok(())
 }
 
 /// No name and no time goes into it: the same object makes the same bytes.
