@@ -48,9 +48,15 @@ fn remap_paths() -> Result<()> {
     if remaps.is_empty() {
         return Ok(());
     }
-    let wrapper = PathBuf::from(std::env::var("OUT_DIR")?).join("rustc");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let wrapper = out.join("rustc");
     let arguments = remaps.iter().map(|flag| format!(" '{flag}'")).collect::<String>();
-    fs::write(&wrapper, format!("#!/bin/sh\nexec \"$@\"{arguments}\n"))?;
+    let script = format!("#!/bin/sh\nexec \"$@\"{arguments}\n");
+    if !fs::read_to_string(&wrapper).is_ok_and(|before| before == script) {
+        // Cargo does not see that a wrapper has changed.
+        fs::remove_dir_all(out.join("aya-build")).ok();
+    }
+    fs::write(&wrapper, script)?;
     fs::set_permissions(&wrapper, Permissions::from_mode(0o700))?;
     // SAFETY: a build script has one thread.
     unsafe { std::env::set_var("RUSTC_WRAPPER", wrapper) };

@@ -10,15 +10,27 @@ use serde_json::Value;
 use super::{created, sha256};
 use crate::command::output;
 
-/// Writes it. What `cargo sbom` makes differs each time in a time and a random name, which say nothing here.
+/// Writes it. What `cargo sbom` makes differs each time in a time, a random name and the order of its lists, which say
+/// nothing here.
 pub fn write(sources: &Path, to: &Path) -> Result<()> {
     let mut command = Command::new("cargo");
     command.args(["sbom", "--cargo-package", "sensor", "--output-format", "spdx_json_2_3"]);
     let text = output(command.current_dir(sources)).context("listing what the daemon is made of")?;
     let mut bill: Value = serde_json::from_str(&text).context("reading what `cargo sbom` wrote")?;
     bill["creationInfo"]["created"] = created()?.into();
+    for (list, key) in [("packages", "SPDXID"), ("files", "SPDXID"), ("relationships", "relatedSpdxElement")]
+    {
+        sort(&mut bill[list], key);
+    }
     bill["documentNamespace"] = Value::Null;
     let name = sha256(bill.to_string().as_bytes());
     bill["documentNamespace"] = format!("urn:sha256:{name}").into();
     fs::write(to, serde_json::to_vec_pretty(&bill)?).with_context(|| format!("writing {}", to.display()))
+}
+
+/// By what tells an element from the others of its list, then by all of it.
+fn sort(list: &mut Value, key: &str) {
+    if let Some(elements) = list.as_array_mut() {
+        elements.sort_by_cached_key(|element| (element[key].to_string(), element.to_string()));
+    }
 }
