@@ -28,13 +28,13 @@ sensor kprobe 'built-in rules'
 sensor fentry '60 rules' --rules /lab/rules --rules /lab/one.toml
 sensor kprobe '60 rules' --rules /lab/rules --rules /lab/one.toml
 sensor_by_fanotify
-audit
 trace
 inotify
 fanotify directory directory
 fanotify file-system 'file system'
-resources one
+resources one --rules /lab/one.toml
 resources many --rules /lab/rules --rules /lab/one.toml
+audit
 ";
 /// What every test run measures.
 const CORE: &str = "
@@ -80,6 +80,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
         let step = Step::begin(format!("measuring on a {} kernel", series.name()));
         let results = measure(series, Root::Compared, &binaries, &daemon, &lines)?;
         step.done();
+        if options.only.is_none() {
+            stored.kernels.remove(series.name());
+        }
         stored.add(series.name(), results);
     }
     let page = report::page(&stored);

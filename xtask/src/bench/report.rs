@@ -9,7 +9,7 @@ const HEAD: &str = "<!-- Written by `cargo xtask bench`. -->
 
 Instructions that are added to a whole system call, measured in a guest under QEMU whose only processor takes a nanosecond for each
 instruction (`-icount shift=0`): so they are the same on every machine, to within some ten. Each figure is the median of seven
-batches' medians, less the mean of two measurements with nothing attached, before and after in the same boot. All programs that
+batches' medians, less the mean of two measurements with nothing attached, before and after in the same boot (auditd's: before). All programs that
 an operation passes are in it, those that learn the outcome included; what a process does that is woken is not.
 
 ```sh

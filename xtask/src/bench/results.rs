@@ -54,7 +54,7 @@ impl Stored {
             return;
         }
         kept.operations = results.operations;
-        kept.spread = results.spread;
+        kept.spread = kept.spread.max(results.spread);
         kept.facts.extend(results.facts);
         for (configuration, added) in results.added {
             match kept.added.iter_mut().find(|(name, _)| *name == configuration) {
@@ -74,7 +74,7 @@ impl Stored {
 
 impl Results {
     /// Reads what the guest printed. What a configuration adds is its measurement less the mean of those before and after it,
-    /// with nothing attached.
+    /// with nothing attached, or less that before it where there is none after it.
     pub fn parse(output: &str) -> Result<Self> {
         let mut results = Self::default();
         let mut measured: Vec<(String, Vec<(String, i64)>)> = Vec::new();
@@ -95,13 +95,16 @@ impl Results {
             results.facts.remove("kernel").context("the guest did not say what kernel it has")?;
         let (_, first) = measured.first().context("nothing was measured")?;
         results.operations.clone_from(first);
-        for neighbours in measured.windows(3) {
-            let [(before, without), (label, with), (after, again)] = neighbours else { continue };
-            if !before.starts_with(NOTHING) || label.starts_with(NOTHING) || !after.starts_with(NOTHING) {
+        for (index, (label, with)) in measured.iter().enumerate() {
+            let nothing = |index: usize| measured.get(index).filter(|(label, _)| label.starts_with(NOTHING));
+            let Some((_, before)) = index.checked_sub(1).and_then(nothing) else { continue };
+            if label.starts_with(NOTHING) {
                 continue;
             }
+            // After the last one nothing is as it was before.
+            let after = nothing(index + 1).map_or(before, |(_, after)| after);
             let mut added = BTreeMap::new();
-            for (((operation, count), (_, before)), (_, after)) in with.iter().zip(without).zip(again) {
+            for (((operation, count), (_, before)), (_, after)) in with.iter().zip(before).zip(after) {
                 added.insert(operation.clone(), count - i64::midpoint(*before, *after));
                 results.spread = results.spread.max((before - after).abs());
             }
@@ -145,6 +148,8 @@ mod tests {
         assert_eq!((results.added("x", "a"), results.added("x", "b")), (Some(195), Some(1)));
         assert_eq!(results.spread, 10);
         assert_eq!(results.facts["fact"], "7");
+        let (last, _) = OUTPUT.split_once("nothing 2").unwrap();
+        assert_eq!(Results::parse(last).unwrap().added("x", "a"), Some(200));
     }
 
     #[test]
