@@ -50,8 +50,7 @@ fn remap_paths() -> Result<()> {
     }
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let wrapper = out.join("rustc");
-    let arguments = remaps.iter().map(|flag| format!(" '{flag}'")).collect::<String>();
-    let script = format!("#!/bin/sh\nexec \"$@\"{arguments}\n");
+    let script = format!("#!/bin/sh\nexec \"$@\" '{}'\n", remaps.join("' '"));
     if !fs::read_to_string(&wrapper).is_ok_and(|before| before == script) {
         // Cargo does not see that a wrapper has changed.
         fs::remove_dir_all(out.join("aya-build")).ok();
