@@ -1,4 +1,4 @@
-//! Giving memory back to the system. The allocator keeps what is freed; a sensor that once read the kernel's type
+//! Giving memory back to the system, and keeping it from coming again. The allocator keeps what is freed; a sensor that once read the kernel's type
 //! information, or went through a flood, would stay that large for the rest of its life.
 
 use std::time::Duration;
@@ -40,6 +40,16 @@ impl Memory {
         }
         *self = Self::default();
         true
+    }
+}
+
+/// Keeps the kernel from putting huge pages where pages were given back: it fills them with zeros, and an idle daemon grows
+/// from 4 MiB to 16.
+pub fn refuse_huge_pages() {
+    // SAFETY: a call without conditions.
+    let failed = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0;
+    if failed {
+        tracing::debug!("huge pages cannot be refused: {}", std::io::Error::last_os_error());
     }
 }
 

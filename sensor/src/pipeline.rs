@@ -86,6 +86,7 @@ pub async fn run(
     log: &Log,
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
+    memory::refuse_huge_pages();
     let health = Health::default();
     let server = settings.metrics.as_ref().map(|metrics| StatusServer::bind(metrics.listen)).transpose()?;
     let (mut watcher, input) = source::open(&settings.sensor, &loaded.engine, metrics)?;

@@ -120,6 +120,8 @@ until [ $(resident) -lt 6144 ]; do
     fi
     sleep 0.05
 done
+# What was given back would come again as huge pages, some time later.
+grep -q '^THP_enabled:[[:space:]]*0$' /proc/$LDSENTRY_PID/status
 ";
 
 const UNWATCHED: &str = "
