@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use self::results::{Results, Stored};
 use crate::command::{Step, workspace};
+use crate::dist;
 use crate::lab::{Binaries, Guest, GuestOptions, Machine, Payload, Plan, Root, Scenario, Series, build};
 
 /// What is measured, beside nothing.
@@ -62,7 +63,7 @@ pub struct BenchOptions {
     /// Only these lines of what the guest does, as in xtask/src/bench.rs; other figures stay as they are
     #[arg(long, value_name = "LINES")]
     pub only: Option<String>,
-    /// A static daemon to use instead of the one that is built from this tree
+    /// A static daemon to use instead of the one that is built from this tree, as `cargo xtask dist` does it
     #[arg(long, value_name = "FILE")]
     pub daemon: Option<PathBuf>,
     /// Print the page, and write nothing
@@ -72,14 +73,29 @@ pub struct BenchOptions {
 
 /// Measures everything and writes it down.
 pub fn run(options: &BenchOptions) -> Result<()> {
-    let binaries = programs(options.daemon.is_none())?;
-    let daemon = options.daemon.clone().unwrap_or_else(|| binaries.path("ldsentry"));
     let lines = options.only.as_ref().map_or(EVERYTHING.to_owned(), |only| format!("baseline\n{only}\n"));
-    let mut stored = Stored::read(&data())?;
+    // What the daemon itself needs is that of the one that is shipped.
+    let shipped = lines.lines().any(|line| line.starts_with("resources"));
+    let binaries = programs(options.daemon.is_none() && !shipped)?;
+    let daemon = match &options.daemon {
+        Some(daemon) => daemon.clone(),
+        None if shipped => {
+            let step = Step::begin("building the static daemon (minutes)");
+            let daemon = dist::daemon::build(&dist::Tree::here())?;
+            step.done();
+            daemon
+        }
+        None => binaries.path("ldsentry"),
+    };
+    let mut measured = Vec::new();
     for series in Series::ALL.into_iter().filter(|series| options.kernel.is_none_or(|only| only == *series)) {
         let step = Step::begin(format!("measuring on a {} kernel", series.name()));
         let results = measure(series, Root::Compared, &binaries, &daemon, &lines)?;
         step.done();
+        measured.push((series, results));
+    }
+    let mut stored = Stored::read(&data())?;
+    for (series, results) in measured {
         if options.only.is_none() {
             stored.kernels.remove(series.name());
         }

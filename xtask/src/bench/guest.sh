@@ -134,15 +134,74 @@ resources() {
     cost react /run/alerts $process 200 | sed "s/^/$name./"
     sleep 30
     memory "$name.after"
+    if [ "$name" = one ]; then
+        floods
+    fi
     end
     exec 3>&-
+}
+
+FLOOD=5000
+
+# Watched files: the most in a second of which none is lost, then more than the daemon can take in, and an alert after that.
+floods() {
+    # Of the rates below, should all be too fast.
+    echo "$name.rate=0"
+    for rate in 250 500 1000 1500 2000 3000; do
+        flooded $FLOOD $rate
+        test $lost -eq 0 || break
+        echo "$name.rate=$rate"
+    done
+    sleep 30
+    memory "$name.flooded"
+    flooded $FLOOD 0
+    echo "$name.flood_rate=$made"
+    echo "$name.flood_lost=$lost"
+    cost react /run/alerts $process 20 | sed -n "s/^latency_median/$name.recovered/p"
+    sleep 30
+    memory "$name.recovered"
+}
+
+# flooded COUNT RATE: sets `made`, how many there were in a second, and `lost`.
+flooded() {
+    count
+    before=$(sum ldsentry_events_lost_total) seen=$(sum ldsentry_events_total)
+    cat /run/alerts >/dev/null &
+    reader=$!
+    made=$(cost flood $1 $2)
+    tries=0
+    until count && test $(($(sum ldsentry_events_total) - seen + $(sum ldsentry_events_lost_total) - before)) -ge $1; do
+        tries=$((tries + 1))
+        test $tries -lt 600 || fail "the daemon did not account for a flood"
+        sleep 1
+    done
+    lost=$(($(sum ldsentry_events_lost_total) - before))
+    kill $reader
+    wait $reader || true
+}
+
+# Has the daemon print its counters.
+count() {
+    printed=$(grep -c '^{"counters"' /run/errors || true)
+    kill -USR1 $process
+    until [ "$(grep -c '^{"counters"' /run/errors || true)" -gt "$printed" ]; do
+        kill -0 $process 2>/dev/null || fail "the daemon ended"
+        sleep 0.1
+    done
+}
+
+# sum NAME: of all series of a counter.
+sum() {
+    grep '^{"counters"' /run/errors | tail -n 1 | tr ',' '\n' |
+        awk -F: -v name="$1" 'index($0, name) { sum += $NF } END { print sum + 0 }'
 }
 
 memory() {
     awk -v name="$1" '/^(VmRSS|RssAnon):/ { sub(":", "", $1); print name "." $1 "=" $2 }' /proc/$process/status
 }
 
+# How often its threads waited for something.
 switches() {
-    cat /proc/$process/task/*/status | awk '/ctxt_switches/ { sum += $2 } END { print sum }'
+    cat /proc/$process/task/*/status | awk '/^voluntary_ctxt_switches/ { sum += $2 } END { print sum }'
 }
 

@@ -1,5 +1,6 @@
 //! What system calls cost, in instructions: `cargo xtask bench` runs this in a guest whose clock counts them.
 
+mod flood;
 mod floor;
 mod mark;
 mod measure;
@@ -29,6 +30,8 @@ enum Action {
     Fanotify { target: mark::Target, path: PathBuf },
     /// How many instructions the guest has had
     Now,
+    /// Create and remove files that give an alert: so many in a second, or without a pause if that is 0
+    Flood { count: u64, rate: u64 },
     /// Create files that give an alert, one at a time, and read the alert from a pipe: how many instructions that took
     React { alerts: PathBuf, process: u32, count: usize },
 }
@@ -39,6 +42,7 @@ fn main() -> Result<()> {
         Action::Floor { kind, functions } => floor::run(kind, &functions),
         Action::Fanotify { target, path } => mark::run(target, &path),
         Action::Now => Ok(writeln!(std::io::stdout(), "{}", operation::instructions())?),
+        Action::Flood { count, rate } => flood::run(count, rate),
         Action::React { alerts, process, count } => react::run(&alerts, process, count),
     }
 }
