@@ -93,7 +93,7 @@ released
 ldsentry unload | grep 'nothing is pinned'
 "#;
 
-/// With no more capabilities than the unit and the DaemonSet give it; Debian wants one more for kprobes.
+/// With no more capabilities than the unit and the `DaemonSet` give it; Debian wants one more for kprobes.
 const SERVICE: &str = r#"
 only=-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search
 effective=000000c000080004
@@ -121,7 +121,7 @@ released
 "#;
 
 /// Somebody takes away what was pinned.
-const REMOVED: &str = r#"
+const REMOVED: &str = r"
 start
 stop TERM
 rm -r $pins
@@ -136,7 +136,7 @@ lines 0 created unseen
 grep -q 'gap: nothing was watched from .* to .*: what was pinned for it in the kernel was removed' log
 test ! -e $pins/abi*
 released
-"#;
+";
 
 /// What was given up does not keep it from taking over what another version left, nor from removing it all in the end.
 const SANDBOX: &str = r#"
@@ -187,7 +187,7 @@ released
 "#;
 
 /// Other programs, whose records this version can read, and then such as it cannot.
-const UPGRADE: &str = r#"
+const UPGRADE: &str = r"
 start
 stop TERM
 attack_on old
@@ -214,4 +214,4 @@ lines 0 created unread
 grep -q 'gap: .*: this version cannot read what the programs of the one before it collected' log
 ldsentry unload
 released
-"#;
+";
