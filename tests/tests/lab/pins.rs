@@ -18,6 +18,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario("restart", RESTART).alerts(reported(&["one", "two", "three"])),
         scenario("service", SERVICE).alerts(reported(&["one", "two"])),
         scenario("removed", REMOVED).alerts(reported(&["unseen"])),
+        scenario("unhooked", UNHOOKED).alerts(reported(&["unseen", "seen"])),
         scenario("sandbox", SANDBOX).alerts(reported(&["one", "two"])),
         scenario("impossible", IMPOSSIBLE).alerts(reported(&["one", "unseen"])),
         scenario("upgrade", UPGRADE).alerts(reported(&["old", "unread"])),
@@ -48,6 +49,14 @@ created() {
 }
 gaps() {
     grep '"kibana.alert.rule.name":"This host was not watched"' all || true
+}
+wait_until_gone() {
+    tries=0
+    while [ -e "$1" ]; do
+        tries=$((tries + 1))
+        test $tries -lt 600
+        sleep 0.05
+    done
 }
 # Checks how many lines something prints.
 lines() {
@@ -138,6 +147,40 @@ test ! -e $pins/abi*
 released
 ";
 
+/// Somebody takes away one link of those that are needed: what is left does not do for going on.
+const UNHOOKED: &str = r#"
+now() {
+    date --utc +%FT%T.%NZ
+}
+start
+set=$(echo $pins/abi*)
+before=$(now)
+stop TERM
+after=$(now)
+rm $set/links/inode_create
+attack_on unseen
+start
+wait_for 'This host was not watched' out
+attack_on seen
+wait_for conf.d/seen out
+wait_until_gone $set-old
+test -e $set/links/inode_create
+stop TERM
+# The second one of its kind finds all of it.
+start
+stop INT
+lines 1 gaps
+lines 0 created unseen
+lines 1 created seen
+grep -q 'links are missing in .*: attaching anew' log
+gap=$(sed -n 's/.*gap: nothing was watched from \(.*\) to \(.*\): links of its programs were removed from the kernel.*/\1 \2/p' log)
+echo "$gap"
+# It begins when the first one saw the last of what happened, and ends when the second one watched.
+printf '%s\n' "$before" "${gap% *}" "$after" "${gap#* }" | LC_ALL=C sort --check
+gaps | grep -q "\"start\":\"${gap% *}\"" && gaps | grep -q "\"end\":\"${gap#* }\""
+test ! -e $pins/abi*
+"#;
+
 /// What was given up does not keep it from taking over what another version left, nor from removing it all in the end.
 const SANDBOX: &str = r#"
 printf '[sensor]\nsandbox = "on"\n' >config.toml
@@ -150,12 +193,7 @@ mv $set ${set%-*}-0123456789abcdef
 attack_on two
 start --config config.toml
 wait_for conf.d/two out
-tries=0
-while [ -e ${set%-*}-0123456789abcdef ]; do
-    tries=$((tries + 1))
-    test $tries -lt 600
-    sleep 0.05
-done
+wait_until_gone ${set%-*}-0123456789abcdef
 stop INT
 lines 1 created one
 lines 1 created two
@@ -196,12 +234,7 @@ other=${set%-*}-0123456789abcdef
 mv $set $other
 start
 wait_for conf.d/old out
-tries=0
-while [ -e $other ]; do
-    tries=$((tries + 1))
-    test $tries -lt 600
-    sleep 0.05
-done
+wait_until_gone $other
 stop TERM
 lines 1 created old
 lines 0 gaps
