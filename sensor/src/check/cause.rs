@@ -47,9 +47,6 @@ impl Cause {
             KernelError::Offsets(_)
             | KernelError::NoMode(_)
             | KernelError::Diagnostics(_)
-            | KernelError::Pins(_)
-            | KernelError::Adopt(_)
-            | KernelError::NoRing
             | KernelError::NotTogether
             | KernelError::Wait(_) => Self::Unknown,
         }

@@ -40,7 +40,6 @@ fn site() -> Site {
         directories: vec![("/run/ldsentry".into(), None)],
         source: Source::Auto,
         attach: None,
-        pins: Some(("/sys/fs/bpf/ldsentry".into(), None)),
     }
 }
 

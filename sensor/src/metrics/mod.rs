@@ -37,8 +37,6 @@ pub enum Family {
     DirectoriesNotWatched,
     InventoryFiles,
     InventoryIncomplete,
-    Gaps,
-    RingReleasedEarly,
 }
 
 /// How a metric's value moves.
@@ -52,7 +50,7 @@ pub enum Kind {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 19] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
@@ -72,8 +70,6 @@ impl Family {
         Self::DirectoriesNotWatched,
         Self::InventoryFiles,
         Self::InventoryIncomplete,
-        Self::Gaps,
-        Self::RingReleasedEarly,
     ];
 
     /// The name as Prometheus shows it.
@@ -114,8 +110,6 @@ impl Family {
             Self::DirectoriesNotWatched => "ldsentry_directories_not_watched",
             Self::InventoryFiles => "ldsentry_inventory_files",
             Self::InventoryIncomplete => "ldsentry_inventories_incomplete",
-            Self::Gaps => "ldsentry_gaps",
-            Self::RingReleasedEarly => "ldsentry_ring_released_early",
         }
     }
 
@@ -161,11 +155,6 @@ impl Family {
                 "Files that were there when the sensor started, as `sensor.inventory` tells them"
             }
             Self::InventoryIncomplete => "Inventories that left something out; the log says why",
-            Self::Gaps => "Starts before which this host was not watched for some time since its boot",
-            Self::RingReleasedEarly => {
-                "Times that the ring was half full of records that were not done with, and some of their place was given back: a \
-                 daemon that was killed then would lose those"
-            }
         }
     }
 
@@ -186,9 +175,7 @@ impl Family {
             | Self::Rescans
             | Self::DirectoriesNotWatched
             | Self::InventoryFiles
-            | Self::InventoryIncomplete
-            | Self::Gaps
-            | Self::RingReleasedEarly => &[],
+            | Self::InventoryIncomplete => &[],
         }
     }
 }
@@ -229,14 +216,10 @@ pub enum Counter {
     InventoryFiles,
     /// Something was left out of the inventory.
     InventoryIncomplete,
-    /// Nothing was watched before the start.
-    Gaps,
-    /// The ring was too full of what was not done with.
-    RingReleasedEarly,
 }
 
 impl Counter {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 16] = [
         Self::EventsSuccess,
         Self::EventsFailure,
         Self::EventsUnknown,
@@ -253,8 +236,6 @@ impl Counter {
         Self::DirectoriesNotWatched,
         Self::InventoryFiles,
         Self::InventoryIncomplete,
-        Self::Gaps,
-        Self::RingReleasedEarly,
     ];
 
     fn series(self) -> (Family, &'static [&'static str]) {
@@ -275,8 +256,6 @@ impl Counter {
             Self::DirectoriesNotWatched => (Family::DirectoriesNotWatched, &[]),
             Self::InventoryFiles => (Family::InventoryFiles, &[]),
             Self::InventoryIncomplete => (Family::InventoryIncomplete, &[]),
-            Self::Gaps => (Family::Gaps, &[]),
-            Self::RingReleasedEarly => (Family::RingReleasedEarly, &[]),
         }
     }
 }

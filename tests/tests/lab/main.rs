@@ -21,7 +21,6 @@ mod loader;
 mod loss;
 mod outcomes;
 mod paths;
-mod pins;
 mod processes;
 mod refused;
 mod reload;
@@ -61,7 +60,6 @@ fn scenarios() -> Vec<Scenario> {
         inventory::scenarios(),
         lifecycle::scenarios(),
         blind::scenarios(),
-        pins::scenarios(),
         reload::scenarios(),
         refused::scenarios(),
         rules::scenarios(),
