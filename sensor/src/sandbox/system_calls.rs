@@ -98,7 +98,17 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWNET;
 
 /// What a terminal is asked, and sockets, such as whether all was acknowledged; and that a probe be switched off, at the end.
-const IOCTLS: [u64; 7] = [0x5401, 0x5411, 0x5413, 0x5421, 0x541b, 0x5451, 0x2401];
+const IOCTLS: [u64; 7] = [
+    libc::TCGETS,
+    libc::TIOCOUTQ,
+    libc::TIOCGWINSZ,
+    libc::FIONBIO,
+    libc::FIONREAD,
+    libc::FIOCLEX,
+    PERF_EVENT_IOC_DISABLE,
+];
+/// The C library has no name for it: `_IO('$', 1)` in `linux/perf_event.h`.
+const PERF_EVENT_IOC_DISABLE: u64 = 0x2401;
 
 /// Families of sockets: on the host alone, and those that lead away from it, or tell the C library how.
 const LOCAL: [i32; 1] = [libc::AF_UNIX];
