@@ -18,19 +18,12 @@ pub fn write(sources: &Path, to: &Path) -> Result<()> {
     let text = output(command.current_dir(sources)).context("listing what the daemon is made of")?;
     let mut bill: Value = serde_json::from_str(&text).context("reading what `cargo sbom` wrote")?;
     bill["creationInfo"]["created"] = created()?.into();
-    for (list, key) in [("packages", "SPDXID"), ("files", "SPDXID"), ("relationships", "relatedSpdxElement")]
-    {
-        sort(&mut bill[list], key);
+    for list in ["packages", "files", "relationships"] {
+        let elements = bill[list].as_array_mut().with_context(|| format!("the list has no {list}"))?;
+        elements.sort_by_cached_key(Value::to_string);
     }
     bill["documentNamespace"] = Value::Null;
     let name = sha256(bill.to_string().as_bytes());
     bill["documentNamespace"] = format!("urn:sha256:{name}").into();
     fs::write(to, serde_json::to_vec_pretty(&bill)?).with_context(|| format!("writing {}", to.display()))
-}
-
-/// By what tells an element from the others of its list, then by all of it.
-fn sort(list: &mut Value, key: &str) {
-    if let Some(elements) = list.as_array_mut() {
-        elements.sort_by_cached_key(|element| (element[key].to_string(), element.to_string()));
-    }
 }
