@@ -1,5 +1,5 @@
-//! Giving memory back to the system, and keeping it from coming again. The allocator keeps what is freed; a sensor that once read the kernel's type
-//! information, or went through a flood, would stay that large for the rest of its life.
+//! Giving memory back to the system, and keeping it from coming again. The allocator keeps what is freed; a sensor that once
+//! read the kernel's type information, or went through a flood, would stay that large for the rest of its life.
 
 use std::time::Duration;
 
