@@ -1,7 +1,8 @@
 //! The daemon that is given to others: static, stripped, small.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -31,6 +32,10 @@ pub fn build(tree: &Tree) -> Result<PathBuf> {
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(sources)?.join("\u{1f}")).env_remove("RUSTFLAGS");
     run(&mut command)?;
     let daemon = target.join(TARGET).join("release/ldsentry");
+    // It may have been built before the last commit; see `packages::prepare`.
+    File::open(&daemon)
+        .and_then(|file| file.set_modified(SystemTime::now()))
+        .with_context(|| format!("setting the time of {}", daemon.display()))?;
     let size = fs::metadata(&daemon).with_context(|| format!("reading {}", daemon.display()))?.len();
     ensure!(size <= MAX_BYTES, "{} has {size} bytes; no more than {MAX_BYTES} are shipped", daemon.display());
     Ok(daemon)

@@ -1,5 +1,6 @@
 //! The .deb and the .rpm. What is in them stands in `sensor/Cargo.toml`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,9 +49,19 @@ pub fn rpm(tree: &Tree, profile: Profile, to: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Writes manual pages and completions to where the packages' lists of files look for them.
+/// Writes manual pages and completions to where the packages' lists of files look for them, and copies of what is in the tree.
+///
+/// Files in an .rpm keep their times, up to that of the sources. What is made now is later, on every machine.
 pub fn prepare(tree: &Tree) -> Result<()> {
-    manual::write(&tree.sources.join("target/package"))
+    let package = tree.sources.join("target/package");
+    for directory in ["deploy", "docs"] {
+        fs::remove_dir_all(package.join(directory)).ok();
+    }
+    manual::write(&package)?;
+    let mut copy = Command::new("cp");
+    copy.args(["--recursive", "deploy", "docs"]).arg(&package).current_dir(&tree.sources);
+    output(&mut copy).context("copying what is packed")?;
+    Ok(())
 }
 
 /// One of cargo's that packs.
