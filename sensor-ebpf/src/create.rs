@@ -11,7 +11,7 @@ use sensor_common::record::{FLAG_VIA_OPEN, KIND_CREATE, KIND_MADE, Made};
 use crate::event::{self, Operation};
 use crate::filter::InForce;
 use crate::kernel::{Dentry, Inode, Name, Task};
-use crate::maps::{EVENTS, count};
+use crate::maps::{EVENTS, WAKE, count};
 use crate::pending;
 use crate::read::{Probed, Read, Typed};
 use crate::record::{Record, Subject};
@@ -115,7 +115,7 @@ fn sign<R: Read>(inode: Inode, directory: Inode, name: Name) {
 fn report_made(parent: *const u8, name: u64, inode: u64) {
     let header = event::header(KIND_MADE, 0, size_of::<Made>() as u32, 0);
     let made = Made { header, parent: parent as u64, name, inode };
-    if EVENTS.output::<Made>(&made, 0).is_err() {
+    if EVENTS.output::<Made>(&made, WAKE).is_err() {
         count(OUTCOMES_LOST);
     }
 }

@@ -14,6 +14,10 @@ use crate::record::Scratch;
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
+/// With every record the daemon is woken: it leaves records in the ring until they are dealt with, and the kernel of its own
+/// accord wakes only those who have taken everything.
+pub const WAKE: u64 = aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP as u64;
+
 /// `sensor_common::counters`.
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);

@@ -12,7 +12,7 @@ use sensor_common::record::{Header, KIND_MOUNT, KIND_MOUNTS, KIND_MOVE_MOUNT};
 use crate::event;
 use crate::filter;
 use crate::kernel::{Dentry, Mount, Path};
-use crate::maps::{EVENTS, MOUNTING, MOUNTS, set_all_mounted};
+use crate::maps::{EVENTS, MOUNTING, MOUNTS, WAKE, set_all_mounted};
 use crate::pending;
 use crate::place;
 use crate::read::Probed;
@@ -134,7 +134,7 @@ pub fn changed() {
     set_all_mounted();
     let header = event::header(KIND_MOUNTS, 0, size_of::<Header>() as u32, 0);
     // No event: where there is no room, the daemon looks later, and until then nothing is missed.
-    let _ = EVENTS.output::<Header>(&header, 0);
+    let _ = EVENTS.output::<Header>(&header, WAKE);
 }
 
 #[inline(never)]

@@ -15,7 +15,7 @@ use sensor_common::record::{Ended, FLAG_UNTRACKED, Header, KIND_ENDED};
 use crate::diagnostics::Note;
 use crate::event;
 use crate::kernel::SuperBlock;
-use crate::maps::{CREATING, EVENTS, PENDING, count};
+use crate::maps::{CREATING, EVENTS, PENDING, WAKE, count};
 use crate::read::Probed;
 use crate::record::Record;
 
@@ -175,7 +175,7 @@ pub fn end(result: i32, is_outer: impl Fn(u64) -> bool) -> u32 {
     if PENDING.remove(thread).is_ok() {
         UNDER_WAY.add(-1);
     }
-    if EVENTS.output::<Ended>(&ended, 0).is_err() {
+    if EVENTS.output::<Ended>(&ended, WAKE).is_err() {
         count(OUTCOMES_LOST);
     }
     0

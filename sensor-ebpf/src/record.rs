@@ -5,7 +5,7 @@ use sensor_common::record::{Event, SECTION_FLAG_TRUNCATED, Section};
 
 use crate::diagnostics::Note;
 use crate::kernel::{Dentry, Mount};
-use crate::maps::{EVENTS, PROCESSES, Process, SCRATCH, count};
+use crate::maps::{EVENTS, PROCESSES, Process, SCRATCH, WAKE, count};
 
 /// A section is begun below this position only.
 pub const LIMIT: u32 = 1 << 14;
@@ -199,7 +199,7 @@ impl Record {
         let bytes = unsafe {
             core::slice::from_raw_parts((&raw const (*self.scratch).event).cast::<u8>(), length as usize)
         };
-        let sent = EVENTS.output::<[u8]>(bytes, 0).is_ok();
+        let sent = EVENTS.output::<[u8]>(bytes, WAKE).is_ok();
         if !sent {
             count(EVENTS_LOST);
             self.note(Note::RecordLost, length);

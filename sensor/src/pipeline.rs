@@ -1,46 +1,50 @@
 //! The daemon: the only place that knows all stages.
 
+mod absence;
 mod error;
 mod heartbeat;
 mod inventory;
 mod raise;
+mod records;
 mod reload;
 mod sandbox;
 mod self_test;
 mod source;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use self::absence::Losses;
 pub use self::error::PipelineError;
+use self::records::Handover;
 pub use self::reload::Reread;
 pub use self::sandbox::written_directories;
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
 use crate::below::Found;
 use crate::config::{self, Attach, Sandbox, SensorOptions, Settings};
-use crate::decode::{RawRecord, decode};
 use crate::detect::{Engine, Exclusion};
 use crate::ecs;
-use crate::enrich::enrich;
 use crate::event::{Action, Event};
 use crate::filter::Filters;
-use crate::host::Procfs;
+use crate::host::{Host as _, Procfs};
 use crate::instance::Instance;
 use crate::inventory::Inventory;
-use crate::kernel::{self, AttachMode, Diagnostics, Ring};
+use crate::kernel::{self, AttachMode, Diagnostics};
 use crate::links;
 use crate::load::Loaded;
 use crate::log::Log;
 use crate::memory::{self, Memory};
-use crate::metrics::{Counter, Handle, Metrics};
+use crate::metrics::{Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
 use crate::prefix::Prefix;
+use crate::presence::{Presence, boot_ns};
 use crate::rule::Rule;
 use crate::self_test::{RULE_ID as SELF_TEST_RULE_ID, SelfTest};
 use crate::sink::{self, Outputs};
@@ -54,9 +58,6 @@ const MAX_SEARCHES: usize = 16;
 
 /// How long the last of these may take when the daemon ends.
 const SEARCH_AT_EXIT: Duration = Duration::from_secs(1);
-
-/// How long it must have been quiet before mounts are looked at: that reads the mounts of every namespace.
-const MOUNTS_SETTLE: Duration = Duration::from_secs(5);
 
 /// The way to attach that is prescribed, if one is.
 pub fn attach_mode(attach: Attach) -> Option<AttachMode> {
@@ -73,6 +74,7 @@ fn kernel_options(options: &SensorOptions, filters: &Filters) -> kernel::Options
         attach: attach_mode(options.attach),
         btf: options.btf.clone(),
         ring_bytes: options.ring_bytes.get(),
+        pins: options.pins.get().map(Path::to_owned),
         actions: filters.actions().collect(),
     }
 }
@@ -89,7 +91,8 @@ pub async fn run(
     memory::refuse_huge_pages();
     let health = Health::default();
     let server = settings.metrics.as_ref().map(|metrics| StatusServer::bind(metrics.listen)).transpose()?;
-    let (mut watcher, input) = source::open(&settings.sensor, &loaded.engine, metrics)?;
+    let source::Begun { mut watcher, mut input, past } =
+        source::open(&settings.sensor, &loaded.engine, metrics)?;
     // Everything is attached, and nothing else that has threads is there yet.
     sandbox::enter(&settings, &mut watcher);
     if let Some(server) = server {
@@ -101,12 +104,14 @@ pub async fn run(
     }
     // Only now that everything is hooked: between the two nothing is missed.
     let inventory = inventory::begin(settings.sensor.inventory, &loaded.engine);
+    let host = Procfs::of_host();
+    let (presence, before) = Presence::open(&host.describe().boot_id);
     let mut pipeline = Pipeline {
         watcher,
         prefixes: loaded.engine.prefixes(),
         engine: loaded.engine,
         outcomes: Outcomes::new(settings.sensor.outcome_timeout.get()),
-        host: Procfs::of_host(),
+        host,
         outputs,
         metrics: metrics.clone(),
         handles: HashMap::new(),
@@ -116,6 +121,12 @@ pub async fn run(
         for_people: sink::is_for_people(settings.output.stdout.format),
         memory: Memory::default(),
         mounts_due: Some(Duration::ZERO),
+        release_due: None,
+        handover: None,
+        presence,
+        losses: Losses::default(),
+        seen_ns: before.as_ref().map_or_else(boot_ns, |before| before.boot_ns),
+        absence_due: Duration::ZERO,
         searches: JoinSet::new(),
         inventory,
         health,
@@ -128,9 +139,25 @@ pub async fn run(
     };
     pipeline.begin_self_test(loaded.self_test);
     pipeline.count_from_nothing();
-    let result = pipeline.watch(input).await;
-    pipeline.finish().await;
-    result
+    pipeline.report_gap(before.as_ref(), past);
+    let result = pipeline.watch(&mut input).await;
+    let ending = match &result {
+        Ok(ending) => *ending,
+        // Whoever starts it afresh is to attach afresh.
+        Err(PipelineError::Blind) => Ending::Done,
+        Err(_) => Ending::ToBeContinued,
+    };
+    pipeline.finish(input, ending).await;
+    result.map(drop)
+}
+
+/// How the daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// By the service manager, who may start it again: the kernel goes on collecting.
+    ToBeContinued,
+    /// By a person at a terminal, or because it is blind: nothing stays.
+    Done,
 }
 
 struct Pipeline<'l> {
@@ -153,6 +180,15 @@ struct Pipeline<'l> {
     mounts_due: Option<Duration>,
     /// Where the files are that rules are about; nothing if they could be anywhere.
     prefixes: Option<Vec<Prefix>>,
+    /// When to try again to give the ring's place back.
+    release_due: Option<Duration>,
+    handover: Option<Handover>,
+    presence: Presence,
+    losses: Losses,
+    /// Until when everything was seen, and was or will be told, boot clock.
+    seen_ns: u64,
+    /// When to note for the next daemon that this one watches, and to tell of losses.
+    absence_due: Duration,
     searches: JoinSet<Found>,
     /// What looks for the files that were there.
     inventory: JoinSet<Inventory>,
@@ -168,7 +204,7 @@ struct Pipeline<'l> {
 }
 
 impl Pipeline<'_> {
-    async fn watch(&mut self, mut input: Input) -> Result<(), PipelineError> {
+    async fn watch(&mut self, input: &mut Input) -> Result<Ending, PipelineError> {
         let mut diagnostics = self.watcher.take_diagnostics();
         let listen = |kind| signal(kind).map_err(PipelineError::Signals);
         let mut terminate = listen(SignalKind::terminate())?;
@@ -177,12 +213,15 @@ impl Pipeline<'_> {
         let mut hangup = listen(SignalKind::hangup())?;
         self.say_what_is_watched();
         self.health.set_watching(true);
+        let ending;
         let mut beat = self.beat_interval();
         loop {
-            self.take_all(&mut input)?;
+            self.take_all(input)?;
             let self_test = self.self_test.as_ref().map(SelfTest::due);
-            let others = [self.mounts_due, self_test, self.heartbeat()];
-            let deadlines = [self.outcomes.deadline(), self.memory.deadline()].into_iter().chain(others);
+            let others = [self.mounts_due, self.release_due, self.handover_due(), self_test];
+            let tellers = [self.heartbeat(), Some(self.watch_absence())];
+            let deadlines = [self.outcomes.deadline(), self.memory.deadline()].into_iter();
+            let deadlines = deadlines.chain(others).chain(tellers);
             let deadline = deadlines.flatten().min();
             let deadline = deadline.map(|deadline| tokio::time::Instant::from_std(self.start + deadline));
             tokio::select! {
@@ -190,10 +229,16 @@ impl Pipeline<'_> {
                     (Wakeup::MountsChanged, Watcher::Fanotify(fanotify)) => fanotify.mounts_changed(),
                     (Wakeup::MountsChanged | Wakeup::Records, _) => {}
                 },
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => {
+                    ending = Ending::ToBeContinued;
+                    break;
+                }
+                _ = interrupt.recv() => {
+                    ending = Ending::Done;
+                    break;
+                }
                 _ = asked.recv() => self.report(),
-                _ = hangup.recv() => self.reload(&mut input),
+                _ = hangup.recv() => self.reload(input),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = pass_on(&mut diagnostics) => {}
                 Some(found) = self.searches.join_next() => self.found(found.unwrap_or_default()),
@@ -204,11 +249,11 @@ impl Pipeline<'_> {
         }
         notify::stopping();
         self.health.set_watching(false);
-        self.take_all(&mut input)?;
+        self.take_all(input)?;
         if let Some(diagnostics) = &mut diagnostics {
             diagnostics.flush();
         }
-        Ok(())
+        Ok(ending)
     }
 
     fn rules(&self) -> impl Iterator<Item = &Rule> {
@@ -236,83 +281,14 @@ impl Pipeline<'_> {
         notify::status(&line);
     }
 
-    /// Works off everything that is there, and what has waited long enough.
-    fn take_all(&mut self, input: &mut Input) -> Result<(), PipelineError> {
-        let records = match input {
-            Input::Ring(ring, _) => self.take_records(ring),
-            Input::Directories { .. } => self.take_notifications()?,
-        };
-        let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
-        self.outcomes.expire(now, lost, &mut self.settled);
-        self.raise();
-        // Once for all that came together: it waits for the disk.
-        self.outputs.flush();
-        if self.mounts_due.is_some_and(|due| due <= now) {
-            let done = self.watcher.look_at_mounts()?;
-            self.mounts_due = (!done).then_some(now + MOUNTS_SETTLE);
-        }
-        self.test_itself(now)?;
-        self.memory.used(records, now);
-        if self.memory.expire(now, || self.outputs.is_idle()) {
-            memory::give_back();
-        }
-        Ok(())
-    }
-
-    /// Gives how many there were.
-    fn take_records(&mut self, ring: &mut Ring) -> u32 {
-        let mut records = 0;
-        loop {
-            // Signs that were lost before the ring was seen empty belong to none of the records that come later.
-            let lost = self.outcomes_lost();
-            if ring.next(|record| self.take(record)).is_none() {
-                self.lost_before = lost;
-                break;
-            }
-            records += 1;
-            self.raise();
-        }
-        records
-    }
-
-    /// What fanotify tells is done: there is no outcome to wait for. Gives how much was told.
-    fn take_notifications(&mut self) -> Result<u32, PipelineError> {
-        let mut records = 0;
-        while let Watcher::Fanotify(fanotify) = &mut self.watcher
-            && fanotify.read(&mut self.host, &mut self.settled)?
-        {
-            records += self.settled.len() as u32;
-            self.raise();
-        }
-        Ok(records)
-    }
-
-    fn take(&mut self, record: &[u8]) {
-        match decode(record) {
-            Ok(RawRecord::Event(raw)) => {
-                let events = enrich(&raw, &mut self.host);
-                let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
-                self.outcomes.begin(&raw.fixed, events, now, (self.lost_before, lost), &mut self.settled);
-            }
-            Ok(RawRecord::Made(made)) => self.outcomes.made(&made, &mut self.settled),
-            Ok(RawRecord::Mounts) => self.mounts_due = Some(self.start.elapsed() + MOUNTS_SETTLE),
-            Ok(RawRecord::Ended(ended)) => self.outcomes.ended(&ended, &mut self.settled),
-            Err(error) => {
-                self.metrics.increment(Counter::LostDecode);
-                tracing::error!("an event is lost: {error}");
-            }
-        }
-    }
-
-    fn outcomes_lost(&self) -> u64 {
-        self.watcher.outcomes_lost()
-    }
-
     /// Delivers what is left and prints the counters, which then hold it too.
-    async fn finish(mut self) {
-        let lost = self.outcomes_lost();
-        self.outcomes.finish(lost, &mut self.settled);
-        self.raise();
+    async fn finish(mut self, mut input: Input, ending: Ending) {
+        let stays = self.watcher.stays() && ending == Ending::ToBeContinued;
+        if !stays {
+            let lost = self.outcomes_lost();
+            self.outcomes.finish(lost, &mut self.settled);
+            self.raise();
+        }
         let deadline = tokio::time::Instant::now() + SEARCH_AT_EXIT;
         while let Ok(Some(found)) = tokio::time::timeout_at(deadline, self.searches.join_next()).await {
             self.found(found.unwrap_or_default());
@@ -327,7 +303,15 @@ impl Pipeline<'_> {
         let dropped = self.outputs.close(PATIENCE_AT_EXIT);
         if dropped > 0 {
             tracing::error!("{dropped} alerts could not be delivered before the daemon ended");
+        } else if let Input::Ring(ring, _) = &mut input {
+            // What still waits for its outcome, the next daemon finds in the ring.
+            let waiting = self.first_waiting(|position| ring.has(position));
+            ring.release(waiting.unwrap_or(ring.position()));
         }
+        if !stays {
+            self.watcher.unpin();
+        }
+        self.note_presence();
         self.report();
     }
 

@@ -55,7 +55,15 @@ pub(super) fn render(alert: &Alert, color: bool) -> String {
     page.line("target", &get("file.target_path"));
     page.line("link to", &get("ldsentry.file.linked_path"));
     page.line("event", &what);
-    page.line("process", &process(document));
+    // What the sensor says of itself is about no process.
+    if ["process.executable", "process.name", "process.pid"]
+        .iter()
+        .any(|name| lookup(document, name).is_some())
+    {
+        page.line("process", &process(document));
+    } else {
+        page.line("message", &get("message"));
+    }
     page.line("command", &get("process.command_line"));
     page.line("parents", &parents(document));
     page.line("user", &user(document));

@@ -47,6 +47,9 @@ impl Cause {
             KernelError::Offsets(_)
             | KernelError::NoMode(_)
             | KernelError::Diagnostics(_)
+            | KernelError::Pins(_)
+            | KernelError::Adopt(_)
+            | KernelError::NoRing
             | KernelError::NotTogether
             | KernelError::Wait(_) => Self::Unknown,
         }

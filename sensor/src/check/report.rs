@@ -80,6 +80,8 @@ pub struct Site {
     pub source: Source,
     /// How to attach, if that is prescribed.
     pub attach: Option<AttachMode>,
+    /// Where the programs are to stay when the daemon ends, and why they cannot, if so; `None` if they are not to.
+    pub pins: Option<(PathBuf, Option<String>)>,
 }
 
 /// What came of trying everything.
@@ -98,7 +100,8 @@ impl Report {
         let mut findings = vec![host.configuration(), host.rules(), host.files()];
         findings.extend([host.kernel(), host.privileges(), host.lockdown(), host.btf(), host.maps()]);
         findings.extend(AttachMode::ALL.map(|mode| host.programs(mode)));
-        findings.extend([host.fanotify(), host.lsm(), host.policies(), host.sandbox(), host.directories()]);
+        findings.extend([host.pins(), host.fanotify(), host.lsm()]);
+        findings.extend([host.policies(), host.sandbox(), host.directories()]);
         let (source, attach) = (host.source(), host.attach());
         let set_up = site.configuration.is_ok() && site.rules.is_ok() && site.exposed.is_empty();
         let watchable = source.is_some() && set_up;
@@ -338,6 +341,24 @@ impl Host<'_> {
                 }
             }
             None => finding(Status::Note, "not tried without BTF".to_owned()),
+        }
+    }
+
+    /// Whether the hooks can outlive the daemon.
+    fn pins(&self) -> Finding {
+        const MEANING: &str = "When the daemon ends, the hooks end with it: what happens until it starts again is not seen. The next \
+            start raises an alert that says from when to when that was.";
+        let finding = |status, found: String| {
+            let requirement = "a BPF file system, for hooks that outlive the daemon";
+            Finding::new("pins", requirement, status, found)
+        };
+        match &self.site.pins {
+            None => finding(Status::Note, "`sensor.pins` is \"off\"".to_owned()).meaning(MEANING),
+            Some((directory, None)) => finding(Status::Ok, directory.display().to_string()),
+            Some((_, Some(reason))) => finding(Status::Note, reason.clone()).meaning(MEANING).remedy(
+                "mount -t bpf bpf /sys/fs/bpf, and let the daemon write there: in a container it takes the host's /sys/fs/bpf as a \
+                 volume, in a systemd unit ReadWritePaths=/sys/fs/bpf.",
+            ),
         }
     }
 

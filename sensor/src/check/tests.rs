@@ -40,6 +40,7 @@ fn site() -> Site {
         directories: vec![("/run/ldsentry".into(), None)],
         source: Source::Auto,
         attach: None,
+        pins: Some(("/sys/fs/bpf/ldsentry".into(), None)),
     }
 }
 

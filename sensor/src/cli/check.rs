@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::check::{Facts, Report, Site};
 use crate::config::{DEFAULT_PATH, Overrides, Settings};
-use crate::{load, pipeline};
+use crate::{kernel, load, pipeline};
 use anyhow::Context as _;
 use clap::Args;
 
@@ -72,7 +72,10 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     let facts = Facts::read(Path::new("/"), sensor.btf.as_deref());
     let set_up = configuration.is_ok() && rules.is_ok() && exposed.is_empty() && at_fault.is_none();
     let attach = pipeline::attach_mode(sensor.attach);
-    let site = Site { configuration, rules, exposed, directories, source: sensor.source, attach };
+    let pins = sensor.pins.get().map(|directory| {
+        (directory.to_owned(), kernel::can_pin(directory).err().map(|error| error.to_string()))
+    });
+    let site = Site { configuration, rules, exposed, directories, source: sensor.source, attach, pins };
     let report = Report::new(&site, &facts, &tried);
     match format {
         TextFormat::Text => output::print(&report.to_string())?,

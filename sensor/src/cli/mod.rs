@@ -9,6 +9,7 @@ mod replay;
 mod rules;
 mod run;
 mod setup;
+mod unload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Have the running daemon read its configuration and rules anew
     Reload(reload::ReloadArgs),
+    /// Remove what a stopped daemon left in the kernel
+    Unload(unload::UnloadArgs),
     /// Try rules on ECS events from a file
     Replay(replay::ReplayArgs),
     /// List, show, check and explain rules
@@ -125,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args),
         Command::Reload(args) => reload::run(&args),
+        Command::Unload(args) => unload::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Rules(command) => rules::run(&command),
         Command::Setup(command) => setup::run(&command),

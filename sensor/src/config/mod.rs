@@ -32,10 +32,13 @@ use reference::schema;
 pub use reference::{json_schema, markdown_reference};
 pub use remote::{SecretSource, SyslogAddress, Url};
 pub use source::{Located, Position, SourceFile};
-pub use value::{Date, FileMode, Interval, RingBytes, RuleSource, Span};
+pub use value::{Date, DirectoryOrOff, FileMode, Interval, RingBytes, RuleSource, Span};
 
 /// Where the configuration file is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/ldsentry/ldsentry.toml";
+
+/// Where programs are pinned, unless the configuration says otherwise.
+pub const DEFAULT_PINS: &str = "/sys/fs/bpf/ldsentry";
 
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -190,6 +193,7 @@ impl Settings {
         let directory = source.path.parent().unwrap_or(Path::new(""));
         let absolute = |path: &mut PathBuf| *path = directory.join(&*path);
         sensor.btf.as_mut().map(absolute);
+        sensor.pins.path_mut().map(absolute);
         output.paths().for_each(absolute);
         spool.paths().into_iter().for_each(absolute);
         for dir in &mut rules.dirs {
@@ -215,6 +219,7 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
             "that nothing leaves the host",
             from.sandbox == Sandbox::Off || old.output.has_network() || !new.output.has_network(),
         ),
+        ("sensor.pins", from.pins == to.pins),
         ("[spool]", old.spool == new.spool),
         ("[metrics]", old.metrics == new.metrics),
         ("[log]", old.log == new.log),

@@ -10,10 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::DEFAULT_PINS;
 use super::network::{
     AlertmanagerOptions, ElasticsearchOptions, SpoolOptions, SyslogOptions, WebhookOptions,
 };
-use super::value::{Date, FileMode, Interval, RingBytes, RuleSource, Span};
+use super::value::{Date, DirectoryOrOff, FileMode, Interval, RingBytes, RuleSource, Span};
 
 /// Configuration of ldsentry. Relative paths are relative to the directory of the configuration file.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +59,10 @@ pub struct SensorOptions {
     /// Whether the daemon gives up what it no longer needs once everything is attached, so that whoever takes it over has little:
     /// docs/privileges.md.
     pub sandbox: Sandbox,
+    /// Directory in a BPF file system in which programs and maps are pinned, so that the kernel goes on collecting while the
+    /// daemon is restarted, killed or upgraded, and until `ldsentry unload`; or `"off"`. Where there is no such file system, the
+    /// daemon says so and does without.
+    pub pins: DirectoryOrOff,
 }
 
 impl Default for SensorOptions {
@@ -72,6 +77,7 @@ impl Default for SensorOptions {
             self_test: Interval::from_secs(5 * 60),
             heartbeat: Interval::OFF,
             sandbox: Sandbox::Off,
+            pins: DEFAULT_PINS.to_owned().into(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -169,6 +169,48 @@ impl JsonSchema for Interval {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "examples": ["5m", "off"] })
+    }
+}
+
+/// A directory, or `"off"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct DirectoryOrOff(Option<PathBuf>);
+
+impl DirectoryOrOff {
+    /// The directory; nothing if it is off.
+    pub fn get(&self) -> Option<&Path> {
+        self.0.as_deref()
+    }
+
+    pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        self.0.as_mut()
+    }
+}
+
+impl From<String> for DirectoryOrOff {
+    fn from(text: String) -> Self {
+        Self((text != "off").then(|| text.into()))
+    }
+}
+
+impl From<DirectoryOrOff> for String {
+    fn from(directory: DirectoryOrOff) -> Self {
+        directory.0.map_or_else(|| "off".to_owned(), |path| path.display().to_string())
+    }
+}
+
+impl JsonSchema for DirectoryOrOff {
+    fn schema_name() -> Cow<'static, str> {
+        "DirectoryOrOff".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["/sys/fs/bpf/ldsentry", "off"] })
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
@@ -84,6 +85,8 @@ pub(super) struct Appeared {
     pub(super) path: Vec<u8>,
     pub(super) facts: Facts,
     pub(super) file_system: FileSystem,
+    /// When anything about it last changed: contents, name, owner, mode.
+    pub(super) changed: Timestamp,
 }
 
 impl Marks {
@@ -299,6 +302,7 @@ impl Marks {
                     path,
                     facts: facts.clone(),
                     file_system: known.file_system.clone(),
+                    changed: changed_at(directory, name),
                 });
             }
         }
@@ -345,6 +349,20 @@ fn facts_at(directory: &OwnedFd, name: &[u8]) -> Option<Facts> {
         born: (facts.stx_btime.tv_sec, facts.stx_btime.tv_nsec),
         target: target.and_then(Result::ok).map(CString::into_bytes),
     })
+}
+
+/// The latest time there is, if it cannot be known.
+fn changed_at(directory: &OwnedFd, name: &[u8]) -> Timestamp {
+    let facts = rustix::fs::statx(
+        directory,
+        OsStr::from_bytes(name),
+        AtFlags::SYMLINK_NOFOLLOW,
+        StatxFlags::BASIC_STATS,
+    );
+    let changed = facts.ok().map(|facts| (facts.stx_ctime.tv_sec, facts.stx_ctime.tv_nsec));
+    changed
+        .and_then(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds.try_into().ok()?).ok())
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// Opens a directory name by name: its path may be longer than a system call takes, and no part of it is to be a link,

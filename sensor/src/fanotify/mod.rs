@@ -17,7 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -39,6 +41,8 @@ const BUFFER: usize = 64 << 10;
 /// After an overflow the directories are looked through when the queue is empty; under a flood that never ends, after
 /// this many buffers.
 const PATIENCE: u32 = 256;
+/// The longest time between two ticks of a kernel's clock.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What was counted since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct Fanotify {
     buffer: Vec<u8>,
     /// Files that were found by looking and whose notifications may still come.
     appeared: BTreeMap<Vec<u8>, Appeared>,
+    /// Files that were there at the start, until it is known whether another daemon has watched them.
+    there: Vec<Appeared>,
     /// Everything is to be looked through, at the latest after so many more buffers.
     rescan: Option<u32>,
     /// When the queue was last seen to be whole, boot clock.
@@ -96,13 +102,13 @@ impl Fanotify {
             recall,
             buffer: vec![0; BUFFER],
             appeared: BTreeMap::new(),
+            there: Vec::new(),
             rescan: None,
             whole_ns: boot_ns(),
             sequence: 0,
             counters: FanotifyCounters::default(),
         };
-        // What is there already did not just appear.
-        fanotify.marks.cover_all(&fanotify.group);
+        fanotify.there = fanotify.marks.cover_all(&fanotify.group);
         if fanotify.marks.len() == 0
             && let Some((path, error)) = fanotify.marks.take_refused().into_iter().next()
         {
@@ -111,6 +117,16 @@ impl Fanotify {
         }
         fanotify.report_refused();
         Ok(fanotify)
+    }
+
+    /// Tells, of the files that are there already, which have changed since a daemon last watched them; without such a time, of
+    /// none: they did not just appear.
+    pub fn look_back(&mut self, since: Option<Timestamp>) {
+        let there = std::mem::take(&mut self.there);
+        let Some(since) = since else { return };
+        // A file's time is that of the clock's last tick.
+        let since = since.saturating_sub(TICK).unwrap_or(Timestamp::MIN);
+        self.wait_for_notifications(there.into_iter().filter(|file| file.changed >= since).collect());
     }
 
     /// Whether this process may still mark directories.

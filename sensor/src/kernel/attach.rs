@@ -1,25 +1,23 @@
 //! Attaching: fentry where the kernel has it, else kprobes, and whichever it is must be seen to work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Read as _;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use aya::programs::links::{FdLink, LinkError};
 use aya::programs::{FEntry, FExit, KProbe, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader, Endianness};
+use aya::{Btf, Ebpf, Endianness};
 use flate2::read::GzDecoder;
 use rustix::io::Errno;
 use sensor_common::code::adapt;
 use zerocopy::IntoBytes as _;
 
-use super::diagnostics::{self, Diagnostics};
-use super::error::{self, KernelError, Step};
+use super::error::{self, KernelError};
 use super::offsets::{self, KERNEL_BTF, OffsetError};
-use super::ring::Ring;
-use super::{Kernel, NO_LENGTHS, Options, self_test};
+use super::pins::PinsError;
 use crate::event::Action;
-use crate::links::{self, Link};
-use crate::memory;
 
 /// The programs, as sensor-ebpf builds them.
 fn embedded() -> Vec<u8> {
@@ -54,116 +52,6 @@ impl fmt::Display for AttachMode {
     }
 }
 
-/// What came of one way to attach.
-pub type Attempt = (AttachMode, Result<(), KernelError>);
-
-/// Loads the programs, attaches them and sees them work. Gives also what other processes did meanwhile, in the ring.
-pub fn open(options: &Options) -> Result<(Kernel, Ring), KernelError> {
-    let known = read_types(options)?;
-    let modes: &[AttachMode] = match options.attach {
-        Some(AttachMode::Fentry) => &[AttachMode::Fentry],
-        Some(AttachMode::Kprobe) => &[AttachMode::Kprobe],
-        None => &AttachMode::ALL,
-    };
-    let mut errors = Vec::new();
-    for &mode in modes {
-        match open_mode(mode, &known, options) {
-            Ok(opened) => {
-                // The kernel's type information took tens of megabytes.
-                memory::give_back();
-                return Ok(opened);
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    match errors.pop() {
-        Some(error) if errors.is_empty() => Err(error),
-        last => Err(KernelError::NoMode(errors.into_iter().chain(last).collect())),
-    }
-}
-
-/// Does the same as [`open`] in every way there is, and lets go of it again.
-pub fn attempt(options: &Options) -> Result<Vec<Attempt>, OffsetError> {
-    let known = read_types(options)?;
-    Ok(AttachMode::ALL.map(|mode| (mode, open_mode(mode, &known, options).map(drop))).into())
-}
-
-fn read_types(options: &Options) -> Result<offsets::Kernel, OffsetError> {
-    offsets::read(options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF)))
-}
-
-fn open_mode(
-    mode: AttachMode,
-    known: &offsets::Kernel,
-    options: &Options,
-) -> Result<(Kernel, Ring), KernelError> {
-    if known.cast.is_some() {
-        match open_diagnosed(mode, known, options) {
-            // Some kernels have the function for other programs only.
-            Err(error @ KernelError::Program { step: Step::Load, .. }) => {
-                tracing::debug!("trying again without `bpf_rdonly_cast`: {error}");
-            }
-            opened => return opened,
-        }
-    }
-    open_diagnosed(mode, &offsets::Kernel { cast: None, ..*known }, options)
-}
-
-/// The verifier can find the programs too large when they say what they do: then they work in silence.
-fn open_diagnosed(
-    mode: AttachMode,
-    known: &offsets::Kernel,
-    options: &Options,
-) -> Result<(Kernel, Ring), KernelError> {
-    if !diagnostics::is_on() {
-        return open_programs(mode, known, options, false);
-    }
-    open_programs(mode, known, options, true).or_else(|error| {
-        let opened = open_programs(mode, known, options, false)?;
-        tracing::warn!("the {mode} programs cannot tell what they do: {error}");
-        Ok(opened)
-    })
-}
-
-fn open_programs(
-    mode: AttachMode,
-    known: &offsets::Kernel,
-    options: &Options,
-    diagnose: bool,
-) -> Result<(Kernel, Ring), KernelError> {
-    let namespace = host_mount_namespace();
-    let btf = options.btf.as_deref().map(parse_btf).transpose()?;
-    let mut loader = EbpfLoader::new();
-    // Without one it takes the kernel's own.
-    if btf.is_some() {
-        loader.btf(btf.as_ref());
-    }
-    loader
-        .override_global("OFFSETS", known.offsets.as_bytes(), true)
-        .override_global("HOST_MOUNT_NAMESPACE", &namespace, true)
-        .map_max_entries("EVENTS", options.ring_bytes)
-        .map_max_entries("SCRATCH", scratch_slots(&options.actions));
-    diagnostics::set_level(&mut loader, diagnose);
-    let mut ebpf = loader.load(&object(known))?;
-    let mut ring = Ring::take(&mut ebpf)?;
-    let mut attached = BTreeSet::new();
-    attach(&mut ebpf, mode, &options.actions, &mut attached)?;
-    let diagnostics = diagnose.then(|| Diagnostics::open(&mut ebpf)).transpose()?;
-    let mut kernel = Kernel {
-        ebpf,
-        diagnostics,
-        mode,
-        scratch_slots: scratch_slots(&options.actions),
-        attached,
-        generation: 0,
-        lengths: Box::new(NO_LENGTHS),
-        names: [Vec::new(), Vec::new()],
-        directories: BTreeSet::new(),
-    };
-    self_test::run(&mut kernel, &mut ring, &options.actions)?;
-    Ok((kernel, ring))
-}
-
 /// The object with code for this kernel.
 pub(super) fn object(known: &offsets::Kernel) -> Vec<u8> {
     let mut object = embedded();
@@ -182,11 +70,11 @@ pub(super) fn object(known: &offsets::Kernel) -> Vec<u8> {
 }
 
 /// A program that an action needs.
-struct Hook {
+pub(super) struct Hook {
     /// None: any.
     action: Option<Action>,
     /// Its name with fentry and fexit; with kprobes, [`Hook::kprobe`] is its name.
-    program: &'static str,
+    pub(super) program: &'static str,
     function: &'static str,
     at_end: bool,
     /// What to take where the kernel has no such function.
@@ -256,17 +144,19 @@ impl Hook {
         format!("{}_{}", self.program, if self.at_end { "kretprobe" } else { "kprobe" })
     }
 
-    fn attach(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<(), ProgramError> {
+    fn attach(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<Attached, ProgramError> {
         match btf {
             Some(btf) if self.at_end => {
                 let program: &mut FExit = program(ebpf, self.program);
                 program.load(self.function, btf)?;
-                program.attach()?;
+                let link = program.attach()?;
+                Ok(Attached::Held(program.take_link(link)?.into()))
             }
             Some(btf) => {
                 let program: &mut FEntry = program(ebpf, self.program);
                 program.load(self.function, btf)?;
-                program.attach()?;
+                let link = program.attach()?;
+                Ok(Attached::Held(program.take_link(link)?.into()))
             }
             None => {
                 let program: &mut KProbe = program(ebpf, &self.kprobe());
@@ -274,10 +164,48 @@ impl Hook {
                 if program.fd().is_err() {
                     program.load()?;
                 }
-                program.attach(self.function, 0)?;
+                let link = program.attach(self.function, 0)?;
+                if !aya::features().bpf_perf_link() {
+                    return Ok(Attached::ByProgram);
+                }
+                let link = program.take_link(link)?.try_into();
+                Ok(Attached::Held(
+                    link.map_err(|error: LinkError| ProgramError::IOError(io::Error::other(error)))?,
+                ))
             }
         }
+    }
+}
+
+/// What ties a program to its function. It is untied when this goes, unless it is pinned.
+pub(super) enum Attached {
+    /// The program itself has it: the kernel knows no link.
+    ByProgram,
+    /// This process has it.
+    Held(FdLink),
+    /// It is pinned, and this process has it too: who removes the pin does not blind the daemon. With the program, if this
+    /// process did not load it.
+    Pinned { _link: FdLink, program: Option<OwnedFd> },
+}
+
+impl Attached {
+    /// Pins it, if it is not.
+    pub(super) fn pin(&mut self, path: &Path) -> Result<(), PinsError> {
+        let failed = |reason: String| PinsError::Pin { path: path.to_owned(), reason };
+        *self = match std::mem::replace(self, Self::ByProgram) {
+            Self::ByProgram => return Err(failed("kprobes cannot be pinned before Linux 5.15".to_owned())),
+            Self::Held(link) => {
+                let link = link.pin(path).map_err(|error| failed(error.to_string()))?;
+                Self::Pinned { _link: link.into(), program: None }
+            }
+            pinned @ Self::Pinned { .. } => pinned,
+        };
         Ok(())
+    }
+
+    /// The program, if this process did not load it.
+    pub(super) fn program(&self) -> Option<&OwnedFd> {
+        if let Self::Pinned { program, .. } = self { program.as_ref() } else { None }
     }
 }
 
@@ -292,15 +220,19 @@ pub(super) fn scratch_slots(actions: &[Action]) -> u32 {
     actions.iter().map(slots).max().unwrap_or(1)
 }
 
+/// The hooks that actions need.
+pub(super) fn needed(actions: &[Action]) -> impl Iterator<Item = &'static Hook> {
+    HOOKS.iter().filter(|hook| hook.action.is_none_or(|action| actions.contains(&action)))
+}
+
 /// Attaches what `actions` need and nothing else, as far as it is not attached.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     mode: AttachMode,
     actions: &[Action],
-    attached: &mut BTreeSet<&'static str>,
+    attached: &mut BTreeMap<&'static str, Attached>,
 ) -> Result<(), KernelError> {
-    let needed = HOOKS.iter().filter(|hook| hook.action.is_none_or(|action| actions.contains(&action)));
-    let missing: Vec<_> = needed.filter(|hook| !attached.contains(hook.program)).collect();
+    let missing: Vec<_> = needed(actions).filter(|hook| !attached.contains_key(hook.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -310,8 +242,7 @@ pub(super) fn attach(
         AttachMode::Fentry => Some(parse_btf(Path::new(KERNEL_BTF)).map_err(KernelError::NoKernelBtf)?),
     };
     for hook in missing {
-        attach_first(ebpf, mode, hook, btf.as_ref())?;
-        attached.insert(hook.program);
+        attached.insert(hook.program, attach_first(ebpf, mode, hook, btf.as_ref())?);
     }
     Ok(())
 }
@@ -322,9 +253,9 @@ fn attach_first(
     mode: AttachMode,
     hook: &Hook,
     btf: Option<&Btf>,
-) -> Result<(), KernelError> {
+) -> Result<Attached, KernelError> {
     match (hook.attach(ebpf, btf), hook.instead) {
-        (Ok(()), _) => Ok(()),
+        (Ok(attached), _) => Ok(attached),
         (Err(error), Some(instead)) if is_about_missing_function(&error) => {
             tracing::debug!("the kernel has no `{}`: trying `{}`", hook.function, instead.function);
             attach_first(ebpf, mode, instead, btf)
@@ -337,7 +268,7 @@ fn is_about_missing_function(error: &ProgramError) -> bool {
     matches!(error, ProgramError::Btf(_)) || error::errno(error) == Some(Errno::NOENT)
 }
 
-fn parse_btf(path: &Path) -> Result<Btf, OffsetError> {
+pub(super) fn parse_btf(path: &Path) -> Result<Btf, OffsetError> {
     Btf::parse_file(path, Endianness::default())
         .map_err(|error| OffsetError { path: path.to_owned(), reason: error.to_string() })
 }
@@ -358,13 +289,12 @@ where
         .expect("the embedded object has this program, of this type")
 }
 
-/// The mount namespace of the first process, which is the host's. 0 if it is hidden: then no view is called the host's.
-fn host_mount_namespace() -> u32 {
-    links::namespace(Path::new("/proc"), 1, Link::MountNamespace).map_or(0, |number| number as u32)
-}
-
 #[cfg(test)]
 mod tests {
+    use aya::EbpfLoader;
+    use zerocopy::IntoBytes as _;
+
+    use super::super::offsets;
     use super::*;
 
     /// Where kprobes are taken, the verifier says in a second what takes minutes in an emulated kernel. The offsets that it

@@ -1,10 +1,13 @@
 //! What the kernel side counted.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
 use aya::maps::PerCpuArray;
 use sensor_common::counters;
+
+use super::attach::Attached;
 
 /// Counts since the programs were loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,14 +24,16 @@ pub struct KernelCounters {
     pub misses: u64,
 }
 
-pub(super) fn read(ebpf: &Ebpf) -> KernelCounters {
+pub(super) fn read(ebpf: &Ebpf, attached: &BTreeMap<&'static str, Attached>) -> KernelCounters {
+    let own = ebpf.programs().filter_map(|(_, program)| Some(misses(program.fd().ok()?.as_fd())));
+    let others = attached.values().filter_map(Attached::program).map(|program| misses(program.as_fd()));
     let count = |counter| count(ebpf, counter);
     KernelCounters {
         passed: count(counters::PASSED),
         events_lost: count(counters::EVENTS_LOST),
         outcomes_lost: count(counters::OUTCOMES_LOST),
         operations_untracked: count(counters::OPERATIONS_UNTRACKED),
-        misses: ebpf.programs().map(|(_, program)| misses(program)).sum(),
+        misses: own.chain(others).sum(),
     }
 }
 
@@ -40,10 +45,18 @@ pub(super) fn count(ebpf: &Ebpf, counter: u32) -> u64 {
 }
 
 /// The kernel tells it in the descriptor's information only.
-fn misses(program: &aya::programs::Program) -> u64 {
-    let Ok(fd) = program.fd() else { return 0 };
-    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-    let Ok(information) = std::fs::read_to_string(path) else { return 0 };
-    let value = information.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+fn misses(program: BorrowedFd<'_>) -> u64 {
+    information(program, "recursion_misses").unwrap_or(0)
+}
+
+/// The number of a program, for as long as it is loaded.
+pub(super) fn program_id(program: &OwnedFd) -> Option<u32> {
+    information(program.as_fd(), "prog_id")?.try_into().ok()
+}
+
+fn information(program: BorrowedFd<'_>, name: &str) -> Option<u64> {
+    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+    let information = std::fs::read_to_string(path).ok()?;
+    let value = information.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value?.trim().parse().ok()
 }

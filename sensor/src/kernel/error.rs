@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use aya::programs::ProgramError;
 use rustix::io::Errno;
 
-use super::{AttachMode, OffsetError};
+use super::{AttachMode, OffsetError, PinsError};
 
 /// Why the kernel cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,15 @@ pub enum KernelError {
         /// What the kernel said.
         source: aya::maps::MapError,
     },
+    /// What is pinned cannot be removed.
+    #[error("{0}")]
+    Pins(#[from] PinsError),
+    /// What is pinned cannot be gone on with.
+    #[error("{0}")]
+    Adopt(String),
+    /// The ring is another kind of map.
+    #[error("the map of records is no ring buffer")]
+    NoRing,
     /// The memory of the programs that are loaded is not enough for more of them.
     #[error("the programs for other actions have to be loaded together with those that are")]
     NotTogether,
@@ -108,6 +117,9 @@ impl KernelError {
             | Self::SelfTest(_)
             | Self::NoMode(_)
             | Self::Map { .. }
+            | Self::Pins(_)
+            | Self::Adopt(_)
+            | Self::NoRing
             | Self::NotTogether
             | Self::Diagnostics(_)
             | Self::Wait(_) => None,
@@ -122,7 +134,10 @@ impl KernelError {
             Self::SelfTest(error) | Self::Wait(error) => Errno::from_io_error(error),
             Self::Map { source, .. } => errno(source),
             Self::Diagnostics(error) => errno(error),
-            Self::NotTogether
+            Self::Pins(_)
+            | Self::Adopt(_)
+            | Self::NoRing
+            | Self::NotTogether
             | Self::Offsets(_)
             | Self::NoKernelBtf(_)
             | Self::Silent { .. }

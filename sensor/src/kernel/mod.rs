@@ -4,26 +4,35 @@ mod attach;
 mod counters;
 mod diagnostics;
 mod error;
+mod handover;
+mod load;
 mod mounts;
 pub mod offsets;
+mod pins;
 mod processes;
 mod ring;
 mod self_test;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use sensor_common::filter::{Key, Lengths, SLOTS};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
-pub use self::attach::{AttachMode, Attempt, attempt, hooked_functions, open};
+use self::attach::Attached;
+pub use self::attach::{AttachMode, hooked_functions};
 pub use self::counters::KernelCounters;
 pub use self::diagnostics::Diagnostics;
 pub use self::error::{KernelError, Step};
+pub use self::handover::{Overlap, Predecessor, Witness};
+pub use self::load::{Attempt, Left, Opened, attempt, can_pin, open, unload};
 pub use self::offsets::{KERNEL_BTF, OffsetError};
+use self::pins::{Identity, Pins, Set};
+pub use self::pins::{PinsError, Removed};
 pub use self::processes::{Processes, ProcessesError};
-pub use self::ring::Ring;
+pub use self::ring::{Record, Ring};
 use crate::event::Action;
 use crate::filter::Filters;
 use crate::memory;
@@ -37,20 +46,26 @@ pub struct Options {
     pub btf: Option<PathBuf>,
     /// Size of the ring.
     pub ring_bytes: u32,
+    /// Where programs and maps are pinned; `None`: they end with the process.
+    pub pins: Option<PathBuf>,
     /// What has to be seen; the hooks of other actions are not attached.
     pub actions: Vec<Action>,
 }
 
-/// The programs at work. They stop when this is dropped, or the process ends in whatever way.
+/// The programs at work. Unless they are pinned, they stop when this is dropped, or the process ends in whatever way.
 pub struct Kernel {
-    /// Holds the programs and their links.
     ebpf: Ebpf,
     diagnostics: Option<Diagnostics>,
     mode: AttachMode,
     /// How many programs at work at once there is memory for on each processor.
     scratch_slots: u32,
     /// Programs that are attached.
-    attached: BTreeSet<&'static str>,
+    attached: BTreeMap<&'static str, Attached>,
+    identity: Identity,
+    /// Where they can be pinned.
+    pins: Option<Pins>,
+    /// Where they are pinned.
+    set: Option<Set>,
     /// The filter's generation that is in force.
     generation: u32,
     /// What the kernel reads first, of even generations and of odd ones.
@@ -83,6 +98,9 @@ impl Kernel {
             return Err(KernelError::NotTogether);
         }
         attach::attach(&mut self.ebpf, self.mode, actions, &mut self.attached)?;
+        if let Some(set) = self.set.clone() {
+            self.pin_programs(&set)?;
+        }
         // The kernel's type information took tens of megabytes.
         memory::give_back();
         Ok(())
@@ -121,6 +139,22 @@ impl Kernel {
         Ok(())
     }
 
+    /// The filter that is in force is another daemon's.
+    fn read_generation(&mut self) -> Result<(), KernelError> {
+        let in_force: Array<&mut MapData, u32> = self.map(".data.in_force")?;
+        let generation = in_force.get(&0, 0).map_err(cannot_change)?;
+        let lengths: Array<&mut MapData, [u8; size_of::<AllLengths>()]> = self.map(".data.lengths")?;
+        let lengths = lengths.get(&0, 0).map_err(cannot_change)?;
+        self.lengths.as_mut_bytes().copy_from_slice(&lengths);
+        let names: HashMap<&mut MapData, [u8; size_of::<Key>()], u32> = self.map("NAMES")?;
+        let keys: Vec<_> = names.keys().flatten().filter_map(|key| Key::read_from_bytes(&key).ok()).collect();
+        for key in keys {
+            self.names[key.generation as usize & 1].push(key);
+        }
+        self.generation = generation;
+        Ok(())
+    }
+
     /// Finds out which file systems are mounted below a directory that is looked for. Nothing is missed as long as this is
     /// not done, or gives `false`: something is being mounted, so it has to be done again.
     pub fn look_at_mounts(&mut self) -> Result<bool, KernelError> {
@@ -151,7 +185,7 @@ impl Kernel {
 
     /// What the kernel side counted since the programs were loaded.
     pub fn counters(&self) -> KernelCounters {
-        counters::read(&self.ebpf)
+        counters::read(&self.ebpf, &self.attached)
     }
 
     /// Of the counters, the one that decides what a missing outcome means.

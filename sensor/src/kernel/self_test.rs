@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use sensor_common::record::{Header, KIND_CREATE, KIND_MODIFY, KIND_RENAME, KIND_UNLINK};
 use zerocopy::FromBytes as _;
 
@@ -21,6 +20,8 @@ use crate::filter::{Filter, Filters};
 const DIRECTORIES: [&str; 4] = ["/run", "/dev/shm", "/tmp", "/var/tmp"];
 /// Emulated kernels are slow; where the programs run this ends at once.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring, actions: &[Action]) -> Result<(), KernelError> {
     if actions.is_empty() {
@@ -35,20 +36,21 @@ pub(super) fn run(kernel: &mut Kernel, ring: &mut Ring, actions: &[Action]) -> R
     }
     kernel.set_filters(&filters)?;
     let directory = do_everything(&name, &renamed)?;
-    let mut others = Vec::new();
     let mut unseen: Vec<_> = TESTED.into_iter().filter(|tested| actions.contains(&tested.action)).collect();
     let deadline = Instant::now() + DEADLINE;
-    while !unseen.is_empty() && Instant::now() < deadline && ring.wait(100) {
-        while let Some(record) = ring.next(Bytes::copy_from_slice) {
-            let header = Header::read_from_prefix(&record).ok().map(|(header, _)| header);
-            let own = header.is_some_and(|header| (header.pid_tgid >> 32) as u32 == std::process::id());
-            match header {
-                Some(header) if own => unseen.retain(|tested| tested.kind != header.kind),
-                _ => others.push(record),
-            }
+    while !unseen.is_empty() && Instant::now() < deadline {
+        let Some(record) = ring.read() else {
+            // The ring has no sign for what is not released.
+            std::thread::sleep(PAUSE);
+            continue;
+        };
+        if let Ok((header, _)) = Header::read_from_prefix(record.bytes)
+            && (header.pid_tgid >> 32) as u32 == std::process::id()
+        {
+            unseen.retain(|tested| tested.kind != header.kind);
         }
     }
-    ring.put_back(others);
+    ring.rewind();
     match unseen.first() {
         None => Ok(()),
         Some(Tested { operation, .. }) => {

@@ -37,6 +37,8 @@ pub enum Family {
     DirectoriesNotWatched,
     InventoryFiles,
     InventoryIncomplete,
+    Gaps,
+    RingReleasedEarly,
 }
 
 /// How a metric's value moves.
@@ -50,7 +52,7 @@ pub enum Kind {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Events,
         Self::EventsLost,
         Self::Alerts,
@@ -70,6 +72,8 @@ impl Family {
         Self::DirectoriesNotWatched,
         Self::InventoryFiles,
         Self::InventoryIncomplete,
+        Self::Gaps,
+        Self::RingReleasedEarly,
     ];
 
     /// The name as Prometheus shows it.
@@ -110,6 +114,8 @@ impl Family {
             Self::DirectoriesNotWatched => "ldsentry_directories_not_watched",
             Self::InventoryFiles => "ldsentry_inventory_files",
             Self::InventoryIncomplete => "ldsentry_inventories_incomplete",
+            Self::Gaps => "ldsentry_gaps",
+            Self::RingReleasedEarly => "ldsentry_ring_released_early",
         }
     }
 
@@ -155,6 +161,11 @@ impl Family {
                 "Files that were there when the sensor started, as `sensor.inventory` tells them"
             }
             Self::InventoryIncomplete => "Inventories that left something out; the log says why",
+            Self::Gaps => "Starts before which this host was not watched for some time since its boot",
+            Self::RingReleasedEarly => {
+                "Times that the ring was half full of records that were not done with, and some of their place was given back: a \
+                 daemon that was killed then would lose those"
+            }
         }
     }
 
@@ -175,7 +186,9 @@ impl Family {
             | Self::Rescans
             | Self::DirectoriesNotWatched
             | Self::InventoryFiles
-            | Self::InventoryIncomplete => &[],
+            | Self::InventoryIncomplete
+            | Self::Gaps
+            | Self::RingReleasedEarly => &[],
         }
     }
 }
@@ -216,10 +229,14 @@ pub enum Counter {
     InventoryFiles,
     /// Something was left out of the inventory.
     InventoryIncomplete,
+    /// Nothing was watched before the start.
+    Gaps,
+    /// The ring was too full of what was not done with.
+    RingReleasedEarly,
 }
 
 impl Counter {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::EventsSuccess,
         Self::EventsFailure,
         Self::EventsUnknown,
@@ -236,6 +253,8 @@ impl Counter {
         Self::DirectoriesNotWatched,
         Self::InventoryFiles,
         Self::InventoryIncomplete,
+        Self::Gaps,
+        Self::RingReleasedEarly,
     ];
 
     fn series(self) -> (Family, &'static [&'static str]) {
@@ -256,6 +275,8 @@ impl Counter {
             Self::DirectoriesNotWatched => (Family::DirectoriesNotWatched, &[]),
             Self::InventoryFiles => (Family::InventoryFiles, &[]),
             Self::InventoryIncomplete => (Family::InventoryIncomplete, &[]),
+            Self::Gaps => (Family::Gaps, &[]),
+            Self::RingReleasedEarly => (Family::RingReleasedEarly, &[]),
         }
     }
 }

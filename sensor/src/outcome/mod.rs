@@ -43,6 +43,7 @@ pub struct Outcomes {
 #[derive(Debug)]
 struct Waiting {
     events: Vec<Event>,
+    position: Option<usize>,
     time_ns: u64,
     sequence: u64,
     parent: u64,
@@ -66,7 +67,7 @@ impl Outcomes {
         self.timeout = timeout;
     }
 
-    /// An operation begins, told by `record` and turned into `events`. `lost` counts the signs that the kernel could
+    /// An operation begins, told by `record`, which is at `position` in the ring, and turned into `events`. `lost` counts the signs that the kernel could
     /// not deliver so far. Events whose outcome is settled go to `settled`.
     pub fn begin(
         &mut self,
@@ -74,6 +75,7 @@ impl Outcomes {
         events: Vec<Event>,
         now: Duration,
         (lost_before, lost): (u64, u64),
+        position: Option<usize>,
         settled: &mut Vec<Event>,
     ) {
         let thread = record.header.pid_tgid;
@@ -104,7 +106,17 @@ impl Outcomes {
         let (parent, name) = (record.parent, record.name);
         self.waiting.insert(
             thread,
-            Waiting { events, time_ns, sequence, parent, name, has_end, lost: lost_before, timeouts: 0 },
+            Waiting {
+                events,
+                position,
+                time_ns,
+                sequence,
+                parent,
+                name,
+                has_end,
+                lost: lost_before,
+                timeouts: 0,
+            },
         );
     }
 
@@ -156,6 +168,11 @@ impl Outcomes {
                 waiting.remove().settle_silent(lost, settled);
             }
         }
+    }
+
+    /// Where the records are in the ring whose events wait; `None` for those of another ring.
+    pub fn positions(&self) -> impl Iterator<Item = Option<usize>> {
+        self.waiting.values().map(|waiting| waiting.position)
     }
 
     /// When `expire` has something to do.

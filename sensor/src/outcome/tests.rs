@@ -36,7 +36,7 @@ impl Bench {
         recorder.fixed.header.time_ns = self.time_ns;
         let raw = recorder.section(SECTION_PATH, 0, 0, b"x\0").event();
         let events = enrich(&raw, &mut FakeHost::default());
-        self.outcomes.begin(&raw.fixed, events, now, (lost, lost), &mut self.settled);
+        self.outcomes.begin(&raw.fixed, events, now, (lost, lost), None, &mut self.settled);
         raw
     }
 

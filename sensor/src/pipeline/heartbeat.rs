@@ -22,7 +22,7 @@ impl Pipeline<'_> {
                     interval: interval.as_secs(),
                     source: self.watcher.describe(),
                     uptime: now.as_secs(),
-                    lost: self.watcher.lost(),
+                    lost: self.events_lost(),
                 };
                 let document = heartbeat::document(&self.host.describe(), &heartbeat, Timestamp::now());
                 let state: Arc<dyn Record> = Arc::new(document);

@@ -1,7 +1,7 @@
 //! What the daemon gives up once everything is attached.
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ pub(super) fn enter(settings: &Settings, watcher: &mut Watcher) {
         return;
     }
     let needs = Needs {
-        directories: directories(settings),
+        directories: directories(settings, watcher),
         network: settings.output.has_network(),
         works: &mut || watcher.works(),
     };
@@ -59,7 +59,7 @@ pub fn written_directories(settings: &Settings) -> Vec<(PathBuf, Option<String>)
 }
 
 /// Where it writes from now on.
-fn directories(settings: &Settings) -> Vec<PathBuf> {
+fn directories(settings: &Settings, watcher: &Watcher) -> Vec<PathBuf> {
     if settings.output.has_network()
         && let Some(directory) = settings.spool.path.parent()
     {
@@ -68,5 +68,7 @@ fn directories(settings: &Settings) -> Vec<PathBuf> {
     }
     let mut directories = settings.written_directories();
     directories.extend(Some(PathBuf::from(RUN_DIRECTORY)).filter(|directory| directory.is_dir()));
+    // What is pinned is removed again: that of another version, and all of it if nothing is to stay.
+    directories.extend(settings.sensor.pins.get().filter(|_| watcher.stays()).map(Path::to_owned));
     directories
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
+use jiff::Timestamp;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -13,9 +14,10 @@ use crate::decode::decode_process;
 use crate::detect::Engine;
 use crate::event::Action;
 use crate::fanotify::{Fanotify, FanotifyError, Recall};
-use crate::kernel::{self, Diagnostics, Kernel, KernelError, Processes, Ring};
+use crate::kernel::{self, Diagnostics, Kernel, KernelError, Opened, Predecessor, Processes, Removed, Ring};
 use crate::metrics::{Counter, Metrics};
 use crate::prefix::Prefix;
+use crate::presence::boot_ns;
 
 /// What watches. It stops when this is dropped.
 pub(super) enum Watcher {
@@ -29,6 +31,34 @@ pub(super) enum Input {
     Directories { notifications: AsyncFd<OwnedFd>, mounts: AsyncFd<OwnedFd> },
 }
 
+/// A source at work, and what there was before it.
+pub(super) struct Begun {
+    pub(super) watcher: Watcher,
+    pub(super) input: Input,
+    pub(super) past: Past,
+}
+
+/// What other daemons left in the kernel.
+#[derive(Default)]
+pub(super) struct Past {
+    /// The programs are those that were at work before.
+    pub(super) is_same: bool,
+    /// Links that there were.
+    pub(super) links: usize,
+    /// Those whose records are to be read.
+    pub(super) predecessors: Vec<Predecessor>,
+    /// How many cannot be read.
+    pub(super) unreadable: usize,
+    /// Since when this daemon's own programs watch, boot clock.
+    pub(super) since_ns: u64,
+}
+
+impl From<(Watcher, Input)> for Begun {
+    fn from((watcher, input): (Watcher, Input)) -> Self {
+        Self { watcher, input, past: Past::default() }
+    }
+}
+
 /// What there is to do.
 pub(super) enum Wakeup {
     Records,
@@ -40,17 +70,32 @@ pub(super) fn open(
     options: &SensorOptions,
     engine: &Engine,
     metrics: &Metrics,
-) -> Result<(Watcher, Input), PipelineError> {
+) -> Result<Begun, PipelineError> {
     match options.source {
         Source::Ebpf => Ok(open_hooks(options, engine)?),
-        Source::Fanotify => Ok(open_fanotify(options, (prefixes(engine), actions(engine)))?),
+        Source::Fanotify => {
+            let opened = open_fanotify(options, (prefixes(engine), actions(engine)))?;
+            end_hooks(options);
+            Ok(opened.into())
+        }
         Source::Auto => match open_hooks(options, engine) {
             // Whoever names a way to attach, or a file, wants to know that it does not work.
             Err(error) if options.attach == Attach::Auto && !is_about_given_file(&error) => {
-                fall_back(error, options, engine, metrics)
+                Ok(fall_back(error, options, engine, metrics)?.into())
             }
             opened => Ok(opened?),
         },
+    }
+}
+
+/// Of another daemon, which had them stay.
+fn end_hooks(options: &SensorOptions) {
+    match options.pins.get().map(kernel::unload).transpose() {
+        Ok(None | Some(None)) => {}
+        Ok(Some(Some((Removed { links, .. }, unread)))) => tracing::warn!(
+            "removed {links} hooks that were to stay for a daemon with hooks, and {unread} bytes of what they collected"
+        ),
+        Err(error) => tracing::warn!("something stays in the kernel: {error}; `ldsentry unload` removes it"),
     }
 }
 
@@ -78,18 +123,32 @@ fn fall_back(
     }
 }
 
-fn open_hooks(options: &SensorOptions, engine: &Engine) -> Result<(Watcher, Input), KernelError> {
+fn open_hooks(options: &SensorOptions, engine: &Engine) -> Result<Begun, KernelError> {
     let filters = engine.filters();
-    let (mut kernel, ring) = kernel::open(&kernel_options(options, &filters))?;
+    let Opened { mut kernel, ring, found } = kernel::open(&kernel_options(options, &filters))?;
     kernel.set_filters(&filters)?;
+    let since_ns = boot_ns();
+    // Only now, so that there is no moment in which nobody watches.
+    let left = kernel.pin(&ring);
+    let past = Past {
+        is_same: found.is_some(),
+        links: found.unwrap_or(0) + left.links,
+        predecessors: left.predecessors,
+        unreadable: left.unreadable,
+        since_ns,
+    };
     let descriptor = ring.descriptor()?;
-    Ok((Watcher::Hooks(Box::new(kernel)), Input::Ring(Box::new(ring), descriptor)))
+    Ok(Begun {
+        watcher: Watcher::Hooks(Box::new(kernel)),
+        input: Input::Ring(Box::new(ring), descriptor),
+        past,
+    })
 }
 
 /// Opens everything there is, whatever the settings ask for, and lets go of it again.
 pub fn try_sources(options: &SensorOptions, engine: &Engine) -> Tried {
     Tried {
-        hooks: kernel::attempt(&kernel_options(options, &engine.filters())),
+        hooks: kernel::attempt(&kernel::Options { pins: None, ..kernel_options(options, &engine.filters()) }),
         fanotify: Fanotify::open(prefixes(engine), actions(engine), None).map(drop),
     }
 }
@@ -176,6 +235,30 @@ impl Watcher {
             Self::Fanotify(fanotify) => fanotify.watch(prefixes(new), actions(new)),
         }
         Ok(())
+    }
+
+    /// Looks for what changed while nobody watched, if it can: the hooks go on by themselves, or what they missed is gone.
+    pub(super) fn look_back(&mut self, since: Option<Timestamp>) {
+        if let Self::Fanotify(fanotify) = self {
+            fanotify.look_back(since);
+        }
+    }
+
+    /// Whether it goes on collecting when this process ends.
+    pub(super) fn stays(&self) -> bool {
+        matches!(self, Self::Hooks(kernel) if kernel.stays())
+    }
+
+    /// How many links are pinned.
+    pub(super) fn links(&self) -> usize {
+        if let Self::Hooks(kernel) = self { kernel.links() } else { 0 }
+    }
+
+    /// Has it end with this process.
+    pub(super) fn unpin(&mut self) {
+        if let Self::Hooks(kernel) = self {
+            kernel.unpin();
+        }
     }
 
     /// Events that were lost since the start, as far as that is known.

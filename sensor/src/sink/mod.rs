@@ -288,9 +288,23 @@ impl Outputs {
         }
     }
 
+    /// The outputs that alerts are given to.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let network = self.network.iter().flat_map(|network| &network.workers).map(NetworkWorker::name);
+        self.workers.iter().map(Worker::name).chain(network)
+    }
+
     /// Whether no alert waits in memory for any output.
     pub fn is_idle(&self) -> bool {
         self.local().all(Worker::is_idle)
+    }
+
+    /// Whether this process could be killed and no alert that was sent were lost: none waits in memory, be it for an output of
+    /// this host or for the disk.
+    pub fn has_all_safe(&self) -> bool {
+        let network = self.network.as_ref();
+        self.is_idle()
+            && network.is_none_or(|network| network.unspooled().is_empty() && network.spool.is_saved())
     }
 
     /// Resolves when the last output is gone for good, so that no alert can be delivered any more.

@@ -19,6 +19,7 @@ for map in /lab/configmaps/*; do
         if [ -e "$file" ]; then ln -s "..data/$(basename "$file")" "$to/"; fi
     done
 done
+mountpoint --quiet /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
 mkdir -p /run/ldsentry /var/lib/ldsentry /run/bundles/sensor/rootfs
 tar --extract --file /lab/rootfs.tar --directory /run/bundles/sensor/rootfs
 cp /lab/sensor.json /run/bundles/sensor/config.json
@@ -50,3 +51,12 @@ cat /sys/fs/cgroup/kubepods/sensor/memory.current
 runc kill sensor TERM
 timeout 60 sh -c 'until runc state sensor | grep --quiet stopped; do sleep 0.2; done'
 cat /run/sensor.out
+
+# What happens on the node until there is another pod, that one tells.
+ls /sys/fs/bpf/ldsentry/abi*/links
+echo /tmp/evil > /etc/ld.so.conf.d/unattended.conf
+runc delete sensor
+runc run --detach --pid-file /run/sensor.pid --bundle /run/bundles/sensor sensor > /run/sensor.out 2>&1
+seen '"/etc/ld.so.conf.d/unattended.conf"'
+grep 'gap: ' /run/sensor.out && exit 1
+exit 0

@@ -5,6 +5,8 @@ alert_for() { # waits for it in the journal, which follows
     timeout 120 journalctl --unit ldsentry --output cat --follow --no-tail | grep --max-count=1 "\"$1\""
 }
 
+gaps() { journalctl --unit ldsentry --output cat | grep 'gap: '; }
+
 # Something is watched, and the sensor sees it, as soon as the package is there.
 dpkg --install /lab/old.deb
 systemctl is-enabled ldsentry
@@ -19,6 +21,14 @@ grep 'CapEff' "/proc/$(id)/status"
 first=$(id)
 kill -KILL "$first"
 timeout 120 sh -c 'until systemctl is-active ldsentry && [ "$(systemctl show --property=MainPID --value ldsentry)" != '"$first"' ]; do sleep 0.2; done'
+
+# What happens while none runs, it sees all the same: the programs stay in the kernel.
+systemctl stop ldsentry
+ls /sys/fs/bpf/ldsentry/abi*/links || { journalctl --unit ldsentry --output cat; exit 1; }
+mv /etc/ld.so.conf.d/evil.conf /etc/ld.so.conf.d/unattended.conf
+systemctl start ldsentry
+alert_for /etc/ld.so.conf.d/unattended.conf
+mv /etc/ld.so.conf.d/unattended.conf /etc/ld.so.conf.d/evil.conf
 
 # An upgrade keeps the configuration that somebody wrote, and starts the new one.
 echo '# ours' >> /etc/ldsentry/ldsentry.toml
@@ -49,10 +59,14 @@ systemctl is-failed ldsentry
 sed -i '/nonsense/d' /etc/ldsentry/ldsentry.toml
 systemctl restart ldsentry
 
+# Nothing of this left a time in which nobody watched.
+gaps && exit 1
+
 # Gone, but for what an administrator made; then that too.
 dpkg --remove ldsentry
 systemctl is-active ldsentry && exit 1
 test ! -e /usr/bin/ldsentry
+# The programs too.
 test ! -e /sys/fs/bpf/ldsentry
 test -e /etc/ldsentry/ldsentry.toml
 dpkg --purge ldsentry

@@ -25,20 +25,38 @@ fn a_copy_of_a_shell_under_an_excluded_name_alerts() -> Result<()> {
     Ok(())
 }
 
-/// Row 24.
+/// Row 24: what changed while none watched is found by looking, and the gap is told.
 #[test]
-fn a_killed_sensor_starts_again_and_watches() -> Result<()> {
+fn a_sensor_that_was_stopped_or_killed_reports_the_gap_and_what_changed_in_it() -> Result<()> {
     let Some(tree) = tree()? else { return Ok(()) };
+    fs::write(tree.path().join("etc/ld.so.conf.d/old"), "")?;
+    fs::write(tree.path().join("prepared"), "")?;
+    // It is to be older than a tick of the kernel's clock.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let sensor = Sensor::start(tree.path(), FANOTIFY)?;
+    let ended = sensor.end(Signal::TERM)?;
+    assert!(!ended.stderr.contains("gap:"), "{}", ended.stderr);
+    shell(tree.path(), "touch $T/etc/ld.so.preload; mv $T/prepared $T/etc/ld.so.conf.d/renamed")?;
     let mut sensor = Sensor::start(tree.path(), FANOTIFY)?;
-    shell(tree.path(), "touch $T/etc/ld.so.preload")?;
-    sensor.alert_for("etc/ld.so.preload")?;
+    let gap = sensor.wait_for("the gap", |alert| {
+        lookup(alert, "kibana.alert.rule.name") == Some(&json!("This host was not watched"))
+    })?;
+    let [start, end] = ["event.start", "event.end"].map(|field| lookup(&gap, field).cloned());
+    assert!(start.is_some() && end.is_some() && start != end, "{gap:#}");
+    for file in ["etc/ld.so.preload", "etc/ld.so.conf.d/renamed"] {
+        assert_fields(
+            &sensor.alert_for(file)?,
+            &json!({"ldsentry.origin": "rescan", "process.executable": "unknown"}),
+        );
+    }
+    assert_eq!(paths(&sensor.others()?, tree.path()), Vec::<String>::new(), "nothing else has changed");
     sensor.end(Signal::KILL)?;
     let mut sensor = Sensor::start(tree.path(), FANOTIFY)?;
-    shell(tree.path(), "rm $T/etc/ld.so.preload; touch $T/etc/ld.so.preload")?;
-    sensor.alert_for("etc/ld.so.preload")?;
+    shell(tree.path(), "touch $T/etc/ld.so.conf.d/new")?;
+    assert_fields(&sensor.alert_for("etc/ld.so.conf.d/new")?, &json!({"ldsentry.origin": "notification"}));
     let ended = sensor.end(Signal::INT)?;
     assert!(ended.status.success(), "{ended:?}");
-    assert_eq!(ended.counter("ldsentry_events_total{outcome=\"success\"}")?, 1);
+    assert_eq!(ended.counter("ldsentry_gaps_total")?, 1);
     Ok(())
 }
 
@@ -195,6 +213,10 @@ fn an_overflow_is_a_gap_and_what_appeared_in_it_is_found() -> Result<()> {
     // Found by looking, and watched from then on.
     shell(tree.path(), "touch $T/etc/ld.so.conf.d/sub/y")?;
     assert_fields(&sensor.alert_for("etc/ld.so.conf.d/sub/y")?, &json!({"ldsentry.origin": "notification"}));
+    let lost = sensor.wait_for("what is lost", |alert| {
+        lookup(alert, "kibana.alert.rule.name") == Some(&json!("Events of this host were lost"))
+    })?;
+    assert_fields(&lost, &json!({"event.action": "lost", "ldsentry.lost.count": 1}));
     assert_eq!(paths(&sensor.others()?, tree.path()), Vec::<String>::new());
     let ended = sensor.end(Signal::TERM)?;
     assert_eq!(ended.counter("ldsentry_events_lost_total{reason=\"queue_overflow\"}")?, 1);

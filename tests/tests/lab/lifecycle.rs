@@ -35,7 +35,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         );
         // The lab's daemon reports everything too.
         let alerts = codes.iter().map(|_| created("/etc/ld.so.conf.d/watched"));
-        scenarios.push(scenario.alerts(alerts).check(|outcome| stopped(outcome, codes)));
+        scenarios.push(scenario.seconds(240).alerts(alerts).check(|outcome| stopped(outcome, codes)));
     }
     scenarios
 }
@@ -158,6 +158,8 @@ for start in $(seq $starts); do
     test "$(grep /etc/ld.so.conf.d/watched out | grep -c '"creation"')" = 1
     # What it counted is its last word, if it is given one.
     test $signal = KILL || grep -q '^{"counters"' err
+    # The directory for pins is the lab's own daemon's, which it says once.
+    test "$(grep -c 'nothing stays in the kernel when the daemon ends' err)" = 1
 done
 "#;
 

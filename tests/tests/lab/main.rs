@@ -21,6 +21,7 @@ mod loader;
 mod loss;
 mod outcomes;
 mod paths;
+mod pins;
 mod processes;
 mod refused;
 mod reload;
@@ -60,6 +61,7 @@ fn scenarios() -> Vec<Scenario> {
         inventory::scenarios(),
         lifecycle::scenarios(),
         blind::scenarios(),
+        pins::scenarios(),
         reload::scenarios(),
         refused::scenarios(),
         rules::scenarios(),

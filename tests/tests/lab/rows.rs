@@ -293,7 +293,7 @@ pub(crate) const ROWS: &[Row] = &[
         technique: "Stop, kill or restart the sensor in the middle",
         gives: "a gap is reported",
         scenarios: &["lifecycle"],
-        note: "What happens while no sensor runs is not seen.",
+        note: "Where nothing can be pinned, what happens while no sensor runs is not seen: the gap is reported.",
     },
     Row {
         number: 25,

@@ -28,6 +28,8 @@ begin() {
 end() {
     kill -TERM $process
     wait $process || true
+    # The daemon's programs outlive it.
+    ldsentry unload >/run/output 2>&1 || fail "the programs cannot be taken away"
 }
 
 baselines=0

@@ -12,8 +12,9 @@ const ROUNDS: usize = 7;
 const BATCH: usize = 15;
 /// What is watched costs more, and those who are told of it need time.
 const WATCHED_BATCH: usize = 3;
-/// Long enough for whoever is told of a file to be done with it.
-const SETTLE: Duration = Duration::from_millis(20);
+/// Long enough for whoever is told of a file to be done with it, and to sleep: to wake nobody costs 5,000 instructions less. Nobody
+/// waits for it, since a guest that counts has nothing else to do.
+const SETTLE: Duration = Duration::from_millis(400);
 
 /// Measures everything and prints it.
 pub(crate) fn run(label: &str) -> Result<()> {
