@@ -8,6 +8,7 @@ mod raise;
 mod records;
 mod reload;
 mod sandbox;
+mod searches;
 mod self_test;
 mod source;
 
@@ -24,9 +25,9 @@ pub use self::error::PipelineError;
 use self::records::Handover;
 pub use self::reload::Reread;
 pub use self::sandbox::written_directories;
+use self::searches::Searches;
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
-use crate::below::Found;
 use crate::config::{self, Attach, Sandbox, SensorOptions, Settings};
 use crate::detect::{Engine, Exclusion};
 use crate::ecs;
@@ -52,9 +53,6 @@ use crate::status::{BEAT, Health, StatusServer};
 
 /// How long outputs may take to deliver what is left when the daemon ends.
 const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
-
-/// Directories that are looked into at once. A file system that never answers takes one for good.
-const MAX_SEARCHES: usize = 16;
 
 /// How long the last of these may take when the daemon ends.
 const SEARCH_AT_EXIT: Duration = Duration::from_secs(1);
@@ -127,7 +125,7 @@ pub async fn run(
         losses: Losses::default(),
         seen_ns: before.as_ref().map_or_else(boot_ns, |before| before.boot_ns),
         absence_due: Duration::ZERO,
-        searches: JoinSet::new(),
+        searches: Searches::default(),
         inventory,
         health,
         self_test: None,
@@ -189,7 +187,7 @@ struct Pipeline<'l> {
     seen_ns: u64,
     /// When to note for the next daemon that this one watches, and to tell of losses.
     absence_due: Duration,
-    searches: JoinSet<Found>,
+    searches: Searches,
     /// What looks for the files that were there.
     inventory: JoinSet<Inventory>,
     health: Health,
@@ -241,7 +239,7 @@ impl Pipeline<'_> {
                 _ = hangup.recv() => self.reload(input),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = pass_on(&mut diagnostics) => {}
-                Some(found) = self.searches.join_next() => self.found(found.unwrap_or_default()),
+                Some(found) = self.searches.next() => self.found(found),
                 Some(found) = self.inventory.join_next() => self.tell(found.unwrap_or_default()),
                 () = tick(&mut beat) => self.beat()?,
                 () = sleep_until(deadline) => {}
@@ -290,12 +288,12 @@ impl Pipeline<'_> {
             self.raise();
         }
         let deadline = tokio::time::Instant::now() + SEARCH_AT_EXIT;
-        while let Ok(Some(found)) = tokio::time::timeout_at(deadline, self.searches.join_next()).await {
-            self.found(found.unwrap_or_default());
+        while let Ok(Some(found)) = tokio::time::timeout_at(deadline, self.searches.next()).await {
+            self.found(found);
             self.raise();
         }
         for _ in 0..self.searches.len() {
-            self.not_looked_into("a directory was still being looked into when the daemon ended");
+            self.not_looked_into("a directory was still to be looked into when the daemon ended");
         }
         if let Ok(Some(found)) = tokio::time::timeout_at(deadline, self.inventory.join_next()).await {
             self.tell(found.unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{MAX_SEARCHES, Pipeline};
+use super::Pipeline;
 use crate::alert::{self, Alert, SentEvent, Suppressed};
 use crate::below::{Found, Search};
 use crate::detect::Verdict;
@@ -37,9 +37,7 @@ impl Pipeline<'_> {
     /// A directory brings the files in it.
     fn look_below(&mut self, event: &Event) {
         let Some(search) = Search::after(event, Path::new("/proc"), self.prefixes.as_deref()) else { return };
-        if self.searches.len() < MAX_SEARCHES {
-            self.searches.spawn_blocking(|| search.run());
-        } else {
+        if !self.searches.add(search) {
             self.not_looked_into("too many directories are being looked into");
         }
     }
