@@ -50,7 +50,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         }),
         scenario(
             "state_and_nothing",
-            "begin state\nend TERM\ncat out\nrm out err\nlaunch\nwait_for watching err\nend TERM\ntest ! -s out\n",
+            "begin state\nend TERM\ncat out\nrm out err\nlaunch\nwait_for watching err\nend TERM\nfails grep inventory out\n",
         )
         .check(|outcome| {
             let documents = documents(outcome)?;

@@ -334,6 +334,7 @@ END
 perl operations.pl
 daemon_ends a
 daemon_ends b
+cat b.log >&2
 umount /srv/lab/bound.d /srv/lab/conf.d
 rm -rf /run/lab-soundness
 "#;
