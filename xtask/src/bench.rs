@@ -46,6 +46,8 @@ sensor kprobe 'one rule' --rules /lab/one.toml
 /// The rule about creations and renames alone.
 const ONE_RULE: &[u8] =
     include_bytes!("../../rules/linux/persistence/dynamic_linker_creation_or_modification.toml");
+/// How often what seems to be worse is measured again: disks answer in their own time, and wake others in the guest now and then.
+const AGAIN: usize = 2;
 /// A rule set of the size of Elastic's.
 const RULES: usize = 60;
 /// In the guest's time, most of which passes at once.
@@ -114,7 +116,8 @@ pub fn run(options: &BenchOptions) -> Result<()> {
 /// Measures what the hooks add, and complains if it is more than what is stored for the same build of the kernel. Gives what
 /// there is to say.
 pub fn compare(series: Series, binaries: &Binaries) -> Result<String> {
-    let results = measure(series, Root::Tests, binaries, &binaries.path("ldsentry"), CORE)?;
+    let measure = || measure(series, Root::Tests, binaries, &binaries.path("ldsentry"), CORE);
+    let mut results = measure()?;
     let stored = Stored::read(&data())?;
     let Some(before) = stored.kernels.get(series.name()).filter(|before| before.kernel == results.kernel)
     else {
@@ -124,7 +127,14 @@ pub fn compare(series: Series, binaries: &Binaries) -> Result<String> {
             report::core(&results)
         ));
     };
-    let worse = results.worse_than(before);
+    let mut worse = results.worse_than(before);
+    for _ in 0..AGAIN {
+        if worse.is_empty() {
+            break;
+        }
+        results.keep_least(&measure()?);
+        worse = results.worse_than(before);
+    }
     if worse.is_empty() {
         return Ok(format!("no worse than stored\n{}", report::core(&results)));
     }

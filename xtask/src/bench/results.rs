@@ -119,6 +119,15 @@ impl Results {
         added.get(operation).copied()
     }
 
+    /// Of what was measured twice, keeps what added less: chance only adds.
+    pub fn keep_least(&mut self, again: &Self) {
+        for (configuration, added) in &mut self.added {
+            for (operation, least) in added {
+                *least = again.added(configuration, operation).map_or(*least, |again| again.min(*least));
+            }
+        }
+    }
+
     /// What adds more than it did before.
     pub fn worse_than(&self, before: &Self) -> Vec<String> {
         let mut worse = Vec::new();
@@ -174,5 +183,9 @@ mod tests {
         assert!(results(2060).worse_than(&results(2000)).is_empty());
         assert_eq!(results(2061).worse_than(&results(2000)).len(), 1);
         assert!(results(10).worse_than(&results(2000)).is_empty());
+        let mut twice = results(3000);
+        twice.keep_least(&results(2010));
+        twice.keep_least(&results(2500));
+        assert_eq!(twice.added("x", "a"), Some(2010));
     }
 }
