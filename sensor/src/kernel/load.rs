@@ -13,17 +13,17 @@ use zerocopy::IntoBytes as _;
 use super::attach::{self, AttachMode, Attached};
 use super::diagnostics::{self, Diagnostics};
 use super::error::{KernelError, Step};
-use super::handover::Predecessor;
 use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::pins::{Identity, Pins, PinsError, Program, Set};
 use super::ring::Ring;
-use super::{AllLengths, Kernel, NO_LENGTHS, Options, Removed, self_test};
+use super::stay::without_pins;
+use super::{AllLengths, Kernel, NO_LENGTHS, Options, self_test};
 use crate::links::{self, Link};
 use crate::memory;
 
 /// Whether a map is made anew for each daemon: constants, what nobody reads later, and variables that only programs share which
 /// are attached together, as those of an action are.
-fn is_own(map: &str) -> bool {
+pub(super) fn is_own(map: &str) -> bool {
     map.starts_with(".rodata") || map == ".bss" || map == "AYA_LOGS" || map == "PROCESSES"
 }
 
@@ -57,17 +57,6 @@ pub struct Opened {
     pub ring: Ring,
     /// How many links they had, if they were at work before, and this daemon goes on with them.
     pub found: Option<usize>,
-}
-
-/// What other daemons left.
-#[derive(Default)]
-pub struct Left {
-    /// Links that there were.
-    pub links: usize,
-    /// Those whose records can be read.
-    pub predecessors: Vec<Predecessor>,
-    /// How many cannot.
-    pub unreadable: usize,
 }
 
 /// Goes on with the programs that are pinned if they are what this daemon would load; else loads its own, attaches them and
@@ -152,34 +141,6 @@ pub fn attempt(options: &Options) -> Result<Vec<Attempt>, OffsetError> {
     let known = read_types(options)?;
     let attempt = |mode| (mode, Plan::new(mode, &known, options).load_and_test().map(drop));
     Ok(AttachMode::ALL.map(attempt).into())
-}
-
-/// Removes what is pinned in a directory, and the directory. Gives what it was and how many bytes of records nobody has read;
-/// nothing if there is no such directory.
-pub fn unload(directory: &Path) -> Result<Option<(Removed, usize)>, PinsError> {
-    let Some(pins) = Pins::find(directory)? else { return Ok(None) };
-    let (mut removed, mut unread) = (Removed::default(), 0);
-    for set in pins.sets()? {
-        let map = MapData::from_pin(set.map("EVENTS"));
-        unread += map.ok().and_then(|map| Ring::open(Map::RingBuf(map)).ok()).map_or(0, |ring| ring.unread());
-        let Removed { links, maps } = set.remove()?;
-        removed.links += links;
-        removed.maps += maps;
-    }
-    pins.remove()?;
-    Ok(Some((removed, unread)))
-}
-
-/// Whether programs can be pinned in a directory.
-pub fn can_pin(directory: &Path) -> Result<(), PinsError> {
-    Pins::can_be(directory)
-}
-
-pub(super) fn without_pins(error: &PinsError) {
-    tracing::warn!(
-        "nothing stays in the kernel when the daemon ends, so what happens until it starts again is not seen: {error}; \
-         or set `sensor.pins = \"off\"`"
-    );
 }
 
 fn read_types(options: &Options) -> Result<offsets::Kernel, OffsetError> {
@@ -337,84 +298,6 @@ impl<'o> Plan<'o> {
 /// The mount namespace of the first process, which is the host's. 0 if it is hidden: then no view is called the host's.
 fn host_mount_namespace() -> u32 {
     links::namespace(Path::new("/proc"), 1, Link::MountNamespace).map_or(0, |number| number as u32)
-}
-
-/// Pinning, and what comes before it in time.
-impl Kernel {
-    /// Has the programs stay when this process ends, and takes those of others out of service. Gives their records.
-    pub fn pin(&mut self, ring: &Ring) -> Left {
-        let Some(pins) = self.pins.take() else { return Left::default() };
-        let left = self.pin_in(&pins, ring).unwrap_or_else(|error| {
-            without_pins(&error);
-            Left::default()
-        });
-        self.pins = Some(pins);
-        left
-    }
-
-    fn pin_in(&mut self, pins: &Pins, ring: &Ring) -> Result<Left, PinsError> {
-        // What programs say about themselves goes to the process that loaded them.
-        if self.set.is_none() && !diagnostics::is_on() {
-            let set = pins.begin()?;
-            if let Err(error) = self.fill(&set, ring) {
-                // They stay as long as this process has them.
-                set.remove()?;
-                return Err(error);
-            }
-            self.set = Some(pins.complete(&set, &self.identity)?);
-        }
-        let others = pins.sets()?.into_iter().filter(|set| Some(set) != self.set.as_ref());
-        let mut left = Left::default();
-        for set in others {
-            let (predecessor, links) = Predecessor::retire(set)?;
-            left.links += links;
-            left.unreadable += usize::from(predecessor.is_none());
-            left.predecessors.extend(predecessor);
-        }
-        Ok(left)
-    }
-
-    fn fill(&mut self, set: &Set, ring: &Ring) -> Result<(), PinsError> {
-        for (name, map) in self.ebpf.maps().filter(|(name, _)| !is_own(name)) {
-            let path = set.map(name);
-            map.pin(&path).map_err(|error| PinsError::Pin { path, reason: error.to_string() })?;
-        }
-        ring.pin(&set.map("EVENTS"))?;
-        self.pin_programs(set)
-    }
-
-    /// Links, and the programs themselves: what the kernel counts for them is told to who has one.
-    pub(super) fn pin_programs(&mut self, set: &Set) -> Result<(), PinsError> {
-        for (name, program) in self.ebpf.programs_mut().filter(|(_, program)| program.fd().is_ok()) {
-            let path = set.program(name);
-            if !path.exists() {
-                program.pin(&path).map_err(|error| PinsError::Pin { path, reason: error.to_string() })?;
-            }
-        }
-        for (program, attached) in &mut self.attached {
-            attached.pin(&set.link(program))?;
-        }
-        Ok(())
-    }
-
-    /// Removes what is pinned: these programs end with this process.
-    pub fn unpin(&mut self) {
-        if let Some(set) = self.set.take()
-            && let Err(error) = set.remove()
-        {
-            tracing::warn!("something stays in the kernel: {error}; `ldsentry unload` removes it");
-        }
-    }
-
-    /// Whether the programs go on without this process.
-    pub fn stays(&self) -> bool {
-        self.set.is_some()
-    }
-
-    /// How many links are pinned.
-    pub fn links(&self) -> usize {
-        if self.stays() { self.attached.len() } else { 0 }
-    }
 }
 
 #[cfg(test)]
