@@ -21,6 +21,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario("unhooked", UNHOOKED).alerts(reported(&["unseen", "seen"])),
         scenario("sandbox", SANDBOX).alerts(reported(&["one", "two"])),
         scenario("impossible", IMPOSSIBLE).alerts(reported(&["one", "unseen"])),
+        scenario("off", OFF).alerts(reported(&["unseen"])),
+        scenario("output_gone", OUTPUT_GONE).alerts(reported(&["one"])),
         scenario("upgrade", UPGRADE).alerts(reported(&["old", "unread"])),
     ]
 }
@@ -223,6 +225,44 @@ lines 1 gaps
 grep -q 'gap: nothing was watched from .* to .*: the sensor did not run' log
 released
 "#;
+
+/// It can be told to leave nothing behind, and then says what that meant.
+const OFF: &str = r#"
+printf '[sensor]\npins = "off"\n' >config.toml
+start --config config.toml
+test ! -e $pins
+stop TERM
+released
+attack_on unseen
+start --config config.toml
+wait_for 'This host was not watched' out
+stop TERM
+lines 1 gaps
+lines 0 created unseen
+fails grep 'nothing stays in the kernel' log
+test ! -e $pins
+released
+"#;
+
+/// Who read its alerts is gone, and so it ends: what nobody got, the next one tells.
+const OUTPUT_GONE: &str = r"
+mkfifo pipe
+/lab/bin/ldsentry run --output ndjson --$attach >pipe 2>err &
+daemon=$!
+exec 3<pipe
+wait_for watching err
+exec 3<&-
+attack_on one
+wait $daemon && code=0 || code=$?
+cat err >>log
+test $code = 5
+start
+wait_for conf.d/one out
+stop INT
+lines 1 created one
+lines 0 gaps
+test ! -e $pins/abi*
+";
 
 /// Other programs, whose records this version can read, and then such as it cannot.
 const UPGRADE: &str = r"
