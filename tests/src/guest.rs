@@ -12,6 +12,8 @@ pub struct Alone<'a> {
     pub payload: &'a Payload,
     /// Whether systemd is the first process.
     pub systemd: bool,
+    /// What is run before systemd.
+    pub before_systemd: &'a str,
 }
 
 impl Alone<'_> {
@@ -19,7 +21,9 @@ impl Alone<'_> {
     pub fn run(&self, series: Series, script: &str) -> Result<String> {
         let script = format!("set -eux\n{script}");
         let scenario = Scenario { name: "alone".to_owned(), script, seconds: 400 };
-        let plan = Plan { scenarios: vec![scenario], systemd: self.systemd, ..Plan::default() };
+        let before_systemd = self.before_systemd.to_owned();
+        let plan =
+            Plan { scenarios: vec![scenario], systemd: self.systemd, before_systemd, ..Plan::default() };
         let (binaries, payload) = (self.binaries, self.payload);
         let guest = Guest::boot(&GuestOptions { series, binaries, payload, plan: &plan })?;
         guest.transcript(SILENCE_LIMIT)?.success()

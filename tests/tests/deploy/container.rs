@@ -70,7 +70,7 @@ fn the_image_sees_the_host_and_other_containers() -> Result<()> {
         }
     }
 
-    let alone = Alone { binaries: &binaries, payload: &payload, systemd: false };
+    let alone = Alone { binaries: &binaries, payload: &payload, systemd: false, before_systemd: "" };
     let said = alone.run(Series::V6_12, include_str!("container.sh"))?;
     let facts: BTreeMap<_, _> = said.lines().filter_map(|line| line.split_once('=')).collect();
     let alerts: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

@@ -54,8 +54,19 @@ fn the_deb_is_installed_upgraded_removed_and_purged() -> Result<()> {
         let package = make_deb(version, directory.path())?;
         payload.add(name, &std::fs::read(package)?, 0o644)?;
     }
-    let alone = Alone { binaries: &binaries, payload: &payload, systemd: true };
+    let alone = Alone { binaries: &binaries, payload: &payload, systemd: true, before_systemd: "" };
     alone.run(Series::V6_12, include_str!("packages.sh")).map(drop)
+}
+
+#[test]
+fn a_debian_that_boots_with_it_raises_no_alert() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let binaries = super::daemon()?;
+    let mut payload = Payload::new()?;
+    payload.add("ldsentry.deb", &std::fs::read(make_deb(version(), directory.path())?)?, 0o644)?;
+    let before_systemd = "dpkg --install /lab/ldsentry.deb";
+    let alone = Alone { binaries: &binaries, payload: &payload, systemd: true, before_systemd };
+    alone.run(Series::V6_12, include_str!("boot.sh")).map(drop)
 }
 
 #[test]

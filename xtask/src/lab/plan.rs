@@ -47,6 +47,9 @@ pub struct Plan {
     /// Let systemd be the first process and start the agent, instead of the agent being both.
     #[serde(default)]
     pub systemd: bool,
+    /// A script that is run before that, when nothing else runs yet: it installs what is to be there when the system boots.
+    #[serde(default)]
+    pub before_systemd: String,
 }
 
 /// A script that is run as root in the guest.

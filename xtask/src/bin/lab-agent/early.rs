@@ -46,11 +46,21 @@ pub(crate) fn move_to_root() -> Result<()> {
     mount_move(".", "/").context("moving to the root")?;
     rustix::process::chroot(".").context("moving to the root")?;
     std::env::set_current_dir("/")?;
-    if super::plan()?.systemd {
-        return start_systemd();
+    let plan = super::plan()?;
+    if plan.systemd {
+        return prepare(&plan.before_systemd).and_then(|()| start_systemd());
     }
     let error = Command::new(AGENT).env_clear().envs(ENVIRONMENT).exec();
     Err(error).context("starting the agent from the root")
+}
+
+fn prepare(script: &str) -> Result<()> {
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-eu", "-c", script]).env_clear().envs(ENVIRONMENT).status();
+    match status.context("running the script before systemd")? {
+        status if status.success() => Ok(()),
+        status => bail!("the script before systemd failed: {status}"),
+    }
 }
 
 /// Systemd finds the agent among the units that only live as long as the system runs.

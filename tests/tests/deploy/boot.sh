@@ -1,0 +1,27 @@
+# A Debian that boots with the package in it. Services that systemd shields get file systems of their own, with mounts over /etc.
+log() { journalctl --unit ldsentry --output cat; }
+alerts() { log | grep --count '"kibana.alert.rule.name"' || true; }
+
+timeout 120 sh -c 'until systemctl is-active ldsentry; do sleep 0.2; done'
+# All that is not up yet, and then all of it again, beside the sensor from its beginning to its end.
+systemctl is-system-running --wait || true
+for service in $(systemctl list-units --type=service --state=running --plain --no-legend | cut -d ' ' -f 1); do
+    case $service in
+    lab-agent.service | ldsentry.service) ;;
+    *) systemctl restart "$service" ;;
+    esac
+done
+systemd-run --wait --property=ProtectSystem=strict --property=ProtectHome=yes --property=PrivateTmp=yes \
+    --property=PrivateDevices=yes --property=ProtectKernelTunables=yes --property=ReadWritePaths=/etc cat /etc/ld.so.conf
+systemd-run --wait --property=ProtectSystem=full --property=DynamicUser=yes --property=ReadOnlyPaths=/etc/ld.so.conf.d true
+systemd-run --wait --property=BindReadOnlyPaths=/etc --property=TemporaryFileSystem=/srv true
+systemd-tmpfiles --create
+ldconfig
+
+# What is seen after that says that all of it was looked at.
+echo '# changed' >> /etc/ld.so.conf
+timeout 120 journalctl --unit ldsentry --output cat --follow --no-tail | grep --max-count=1 '"path":"/etc/ld.so.conf"'
+if [ "$(alerts)" != 1 ]; then
+    log
+    exit 1
+fi
