@@ -61,9 +61,10 @@ pub enum Status {
 const UNKNOWN: &str = "not known: securityfs is not mounted, and only root may look without";
 
 /// What docs/sources.md says at length.
-const UNSEEN: &str = "Not seen with it: operations that failed, other mount namespaces (containers), the old path of a file \
-    renamed from a directory that no rule names, rules whose `file.path` begins with no directory. Seen late: who did \
-    it, as far as that is still known, and what was put into a new directory at once. docs/sources.md has all of it.";
+const UNSEEN: &str = "Not seen with it: mounts over a path, operations that failed, other mount namespaces (containers), what is \
+    behind a symbolic link in a path, the old path of a file renamed from a directory that no rule names, rules whose \
+    `file.path` begins with no directory, file systems without file handles. Seen late: who did it, as far as that is still \
+    known, writes, and what was put into a new directory at once. docs/sources.md has all of it.";
 
 /// What the operator set up.
 #[derive(Debug)]
