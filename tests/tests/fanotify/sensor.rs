@@ -25,6 +25,39 @@ fn a_copy_of_a_shell_under_an_excluded_name_alerts() -> Result<()> {
     Ok(())
 }
 
+/// Row 20: a name that the rule excludes is worth what the file is worth that has it.
+#[test]
+fn an_excluded_name_does_not_cover_what_others_could_have_written() -> Result<()> {
+    for (change, reason) in [
+        ("chown 1234 $T/java", "is not owned by root"),
+        ("chmod 775 $T/java", "can be written by its group or by others"),
+    ] {
+        let Some(tree) = tree()? else { return Ok(()) };
+        fs::copy("/bin/sh", tree.path().join("java"))?;
+        let mut sensor = Sensor::start(tree.path(), FANOTIFY)?;
+        let attack = format!("{change}; $T/java -c 'echo x > $0; read forever' $T/etc/ld.so.preload");
+        let _attacker = Waiting::shell(tree.path(), &attack)?;
+        let alert = sensor.alert_for("etc/ld.so.preload")?;
+        assert_fields(&alert, &json!({"process.name": "java"}));
+        let said = lookup(&alert, "ldsentry.not_honoured.reason").and_then(Value::as_str);
+        assert!(said.is_some_and(|said| said.contains(reason)), "{said:?} does not say {reason}");
+    }
+    Ok(())
+}
+
+/// Row 20: a thread can call itself what it likes.
+#[test]
+fn a_process_that_calls_itself_by_an_excluded_name_alerts() -> Result<()> {
+    let Some(tree) = tree()? else { return Ok(()) };
+    let mut sensor = Sensor::start(tree.path(), FANOTIFY)?;
+    let attack = "printf java >/proc/$$/comm; echo x > $T/etc/ld.so.preload; read forever";
+    let _attacker = Waiting::shell(tree.path(), attack)?;
+    let alert = sensor.alert_for("etc/ld.so.preload")?;
+    let shell = fs::canonicalize("/bin/sh")?.display().to_string();
+    assert_fields(&alert, &json!({"process.executable": shell, "ldsentry.not_honoured": null}));
+    Ok(())
+}
+
 /// Row 24: what changed while none watched is found by looking, and the gap is told.
 #[test]
 fn a_sensor_that_was_stopped_or_killed_reports_the_gap_and_what_changed_in_it() -> Result<()> {
