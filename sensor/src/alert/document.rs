@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::rule::parse_interval;
+
 /// The value of the field `name`, however its levels are written.
 pub fn lookup<'d>(document: &'d Map<String, Value>, name: &str) -> Option<&'d Value> {
     if let Some(value) = document.get(name) {
@@ -11,6 +13,11 @@ pub fn lookup<'d>(document: &'d Map<String, Value>, name: &str) -> Option<&'d Va
         let below = document.get(&name[..dot])?.as_object()?;
         lookup(below, &name[dot + 1..])
     })
+}
+
+/// The interval of the rule that an alert is of.
+pub(crate) fn rule_interval(alert: &Map<String, Value>) -> Option<std::time::Duration> {
+    parse_interval(text(alert, "kibana.alert.rule.interval")?)
 }
 
 /// The text of the field `name`: the first one, if it has several values.

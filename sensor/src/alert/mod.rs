@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use self::document::lookup;
+pub(crate) use self::document::rule_interval;
 use self::document::{flatten, remove, text, texts};
 pub use self::pretty::escape;
 pub use self::sent_event::SentEvent;

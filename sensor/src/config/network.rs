@@ -17,9 +17,10 @@ pub struct SpoolOptions {
     /// The file; its directory is made if it is missing.
     pub path: PathBuf,
     /// Most bytes of alerts that wait; beyond them the oldest are dropped, and counted. The file itself can be about
-    /// twice as big.
+    /// twice as big. Where the disk does not work, memory keeps 32 MiB of them.
     pub max_bytes: NonZeroU64,
-    /// Age beyond which an alert is dropped, and counted.
+    /// Age beyond which an alert is dropped, and counted, if an output fails to deliver it. After a start it is tried for an hour
+    /// first, since the clock may have been set.
     pub max_age: Span,
     /// Longest time between two attempts of an output whose server does not take alerts; the first ones follow each other
     /// sooner.

@@ -333,7 +333,8 @@ fn read_threat(rule: &mut Reader<'_, '_>) -> Vec<Threat> {
     }
 }
 
-fn parse_interval(text: &str) -> Option<std::time::Duration> {
+/// What `interval` says: a number and one of the units that detection-rules has.
+pub(crate) fn parse_interval(text: &str) -> Option<std::time::Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds: u64 = match unit {
         "s" => 1,

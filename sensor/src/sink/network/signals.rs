@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::alert::lookup;
+use crate::alert::{lookup, rule_interval};
 use crate::sink::spool::Spooled;
 
 /// Executables and paths that are remembered; what comes beyond them counts as not seen, and is sent.
@@ -29,6 +29,9 @@ pub(super) struct Signals(BTreeMap<String, Window>);
 struct Window {
     /// In milliseconds, as all times here.
     end: i64,
+    /// Those of an earlier version did not say; such a window is over.
+    #[serde(default)]
+    interval: i64,
     sent: u64,
     seen: BTreeSet<String>,
     held: Option<Held>,
@@ -48,9 +51,14 @@ struct Held {
 }
 
 impl Signals {
-    /// The state that [`Signals::to_bytes`] gave; a fresh one from other bytes.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
-        serde_json::from_slice(bytes).unwrap_or_default()
+    /// The state that [`Signals::to_bytes`] gave; a fresh one from other bytes. The clock may have been set back since: no
+    /// interval ends later than one that begins `now` would.
+    pub(super) fn from_bytes(bytes: &[u8], now: i64) -> Self {
+        let mut signals: Self = serde_json::from_slice(bytes).unwrap_or_default();
+        for window in signals.0.values_mut() {
+            window.end = window.end.min(now.saturating_add(window.interval));
+        }
+        signals
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -86,13 +94,15 @@ impl Signals {
         let (Some(rule), Some(limit), Some(interval)) = (
             text("kibana.alert.rule.rule_id"),
             lookup(&document, "kibana.alert.rule.max_signals").and_then(Value::as_u64),
-            text("kibana.alert.rule.interval").and_then(|text| text.parse::<SignedDuration>().ok()),
+            rule_interval(&document),
         ) else {
             return true;
         };
         let (executable, path) = (text("process.executable"), text("file.path"));
+        let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         let window = self.0.entry(rule.to_owned()).or_insert_with(|| Window {
-            end: alert.time.saturating_add(interval.as_millis() as i64),
+            end: alert.time.saturating_add(interval),
+            interval,
             sent: 0,
             seen: BTreeSet::new(),
             held: None,
@@ -206,7 +216,7 @@ mod tests {
         assert_eq!(signals.due(), Some(5 * MINUTE));
         assert_eq!(signals.expire(5 * MINUTE - 1), []);
         // A restart in between changes nothing.
-        let mut signals = Signals::from_bytes(&signals.to_bytes());
+        let mut signals = Signals::from_bytes(&signals.to_bytes(), 9);
         let summaries = signals.expire(5 * MINUTE);
         assert_eq!(ids(&summaries), ["summary"]);
         let document: Map<String, Value> = serde_json::from_str(&summaries[0].line).unwrap();
@@ -257,6 +267,31 @@ mod tests {
         let other =
             Arc::new(Spooled { time: 0, id: "x".to_owned(), line: "{}".to_owned(), is_summary: false });
         assert_eq!(signals.admit(&[Arc::clone(&other), other]).len(), 2);
-        assert_eq!(Signals::from_bytes(b"damaged"), Signals::default());
+        assert_eq!(Signals::from_bytes(b"damaged", 0), Signals::default());
+    }
+
+    #[test]
+    fn an_interval_is_read_as_rules_are() {
+        let of_a_day = |number: u32, time| {
+            let alert = alert(number, time, "/bin/a", "/p");
+            Arc::new(Spooled { line: alert.line.replace("\"5m\"", "\"1d\""), ..Arc::unwrap_or_clone(alert) })
+        };
+        let mut signals = Signals::default();
+        let same: Vec<_> = (0..10).map(|number| of_a_day(number, 0)).collect();
+        assert_eq!(ids(&signals.admit(&same)), ["0", "1", "2"]);
+        assert_eq!(signals.due(), Some(24 * 60 * MINUTE));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_no_summary_back() {
+        const YEAR: i64 = 365 * 24 * 60 * MINUTE;
+        let mut signals = Signals::default();
+        let same: Vec<_> = (0..5).map(|number| alert(number, 11 * YEAR, "/bin/a", "/p")).collect();
+        signals.admit(&same);
+        let now = 10 * YEAR;
+        let mut signals = Signals::from_bytes(&signals.to_bytes(), now);
+        assert_eq!(signals.due(), Some(now + 5 * MINUTE));
+        assert_eq!(ids(&signals.expire(now + 5 * MINUTE)), ["summary"]);
+        assert_eq!(ids(&signals.admit(&[alert(5, now + 5 * MINUTE, "/bin/a", "/p")])), ["5"]);
     }
 }

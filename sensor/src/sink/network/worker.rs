@@ -35,7 +35,7 @@ impl NetworkWorker {
         let name = sink.name();
         let (running_sender, running) = mpsc::channel();
         let backoff = Backoff::new(tuning.retry, tuning.longest_retry);
-        let signals = Signals::from_bytes(&spool.memory(name));
+        let signals = Signals::from_bytes(&spool.memory(name), spool.now());
         let stopped = Arc::new(AtomicBool::new(false));
         let their_stopped = Arc::clone(&stopped);
         let mut delivery = Delivery {
@@ -165,7 +165,7 @@ impl Delivery {
             if last_attempt {
                 return false;
             }
-            last_attempt = self.spool.wait_unless_closed(self.backoff.next());
+            last_attempt = self.spool.wait_unless_closed(self.sink.name(), self.backoff.next());
             if self.is_stopped() {
                 return false;
             }

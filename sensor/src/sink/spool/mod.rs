@@ -190,13 +190,15 @@ impl Spool {
         state.outputs.get(output).map_or(0, |progress| state.waiting(progress))
     }
 
-    /// Waits for `time` to pass, but not longer than until the spool is closed. Returns whether it is.
-    pub(super) fn wait_unless_closed(&self, time: Duration) -> bool {
+    /// `output` has failed to deliver: gives up what is too old for it, and waits for `time` to pass, but not longer than
+    /// until the spool is closed. Returns whether it is.
+    pub(super) fn wait_unless_closed(&self, output: &str, time: Duration) -> bool {
         let state = self.lock();
         let pokes = state.pokes;
         let waits = |state: &mut State| !state.closed && state.pokes == pokes;
         let result = self.changed.wait_timeout_while(state, time, waits);
         let mut state = result.unwrap_or_else(PoisonError::into_inner).0;
+        state.drop_old(output);
         state.make_room();
         state.save();
         state.closed

@@ -14,6 +14,13 @@ use crate::config::SpoolOptions;
 use crate::metrics::{Handle, Metrics};
 use crate::sink::throttle::Throttle;
 
+/// Most bytes of alerts that are in memory only, because the disk does not work. The unit gives the daemon 256 MiB.
+pub(super) const MEMORY_BYTES: usize = 32 << 20;
+
+/// How long a daemon that was started tries before it takes what an earlier one left for old, by a clock that may have been
+/// set in between.
+const LONGEST_TRIAL: Duration = Duration::from_hours(1);
+
 /// How often the log says that alerts are given up, or that the disk does not work.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -35,6 +42,7 @@ pub(super) struct State {
     bytes_gauge: Handle,
     /// Alerts that are not in the file yet, oldest first.
     unsaved: VecDeque<(u64, Arc<Spooled>)>,
+    unsaved_bytes: usize,
     pub(super) unsaved_progress: bool,
     pub(super) closed: bool,
     /// How often those who wait were to look again.
@@ -92,6 +100,7 @@ impl State {
             counters: outputs.iter().map(|name| (named(name), SpoolCounters::new(name, metrics))).collect(),
             bytes_gauge,
             unsaved: VecDeque::new(),
+            unsaved_bytes: 0,
             unsaved_progress: true,
             closed: false,
             pokes: 0,
@@ -128,6 +137,7 @@ impl State {
         self.unsaved.push_back((self.next, Arc::new(alert)));
         self.slots.push_back(slot);
         self.bytes += slot.bytes;
+        self.unsaved_bytes += slot.bytes;
         self.next += 1;
     }
 
@@ -153,7 +163,10 @@ impl State {
                     return None;
                 }
             };
-            found.into_iter().map(|(sequence, alert)| (sequence, Arc::new(alert))).collect()
+            // Where the clock was set back, no alert is from the future.
+            let now = self.clock.now();
+            let in_time = |alert: Spooled| Spooled { time: alert.time.min(now), ..alert };
+            found.into_iter().map(|(sequence, alert)| (sequence, Arc::new(in_time(alert)))).collect()
         } else {
             let mut bytes = 0;
             let fits = |(_, alert): &&(u64, Arc<Spooled>)| {
@@ -172,35 +185,75 @@ impl State {
         })
     }
 
-    /// Gives up what is too old and what does not fit, oldest first.
+    /// Gives up what does not fit, oldest first.
     pub(super) fn make_room(&mut self) {
-        let oldest = self.clock.now().saturating_sub(self.options.max_age.get().as_millis() as i64);
         let limit = usize::try_from(self.options.max_bytes.get()).unwrap_or(usize::MAX);
         let (mut first, mut bytes) = (0, self.bytes);
-        let mut reason = "";
         for slot in &self.slots {
-            if bytes > limit {
-                reason = "the spool is full: see why the output does not deliver, or raise spool.max_bytes";
-            } else if slot.time < oldest {
-                reason = "they are older than spool.max_age: see why the output does not deliver";
-            } else {
+            if bytes <= limit {
                 break;
             }
             bytes -= slot.bytes;
             first = slot.sequence + 1;
         }
         if first > 0 {
-            self.drop_before(first, reason);
+            let reason = "the spool is full: see why the output does not deliver, or raise spool.max_bytes";
+            self.drop_before(first, |_| true, reason);
+        }
+        self.make_room_in_memory();
+    }
+
+    /// Gives up what does not fit into memory while the disk does not work, oldest first. What is in the file stays.
+    fn make_room_in_memory(&mut self) {
+        let Some(&(begin, _)) = self.unsaved.front() else { return };
+        let mut end = begin;
+        while self.unsaved_bytes > MEMORY_BYTES
+            && let Some((sequence, alert)) = self.unsaved.pop_front()
+        {
+            self.unsaved_bytes -= size(&alert.id, &alert.line);
+            end = sequence + 1;
+        }
+        if begin == end {
+            return;
+        }
+        let reason = format!(
+            "the spool's disk does not work, and memory keeps {} MiB of them: see the log about the spool",
+            MEMORY_BYTES >> 20
+        );
+        let index = |sequence| self.slots.partition_point(|slot| slot.sequence < sequence);
+        for (output, progress) in &self.outputs {
+            let lost = index(end).saturating_sub(index(progress.position.max(begin))) as u64;
+            self.counters[output].dropped.add(lost);
+            if lost > 0 && self.drops.admit(Instant::now()).is_some() {
+                tracing::error!(output, "dropped {lost} alerts: {reason}");
+            }
+        }
+        let slots = index(begin)..index(end);
+        self.bytes -= self.slots.drain(slots).map(|slot| slot.bytes).sum::<usize>();
+    }
+
+    /// Gives up what is too old for `output`, which has failed to deliver: what works gets everything, however old it is.
+    pub(super) fn drop_old(&mut self, output: &str) {
+        let max_age = self.options.max_age.get();
+        if self.clock.1.elapsed() < max_age.min(LONGEST_TRIAL) {
+            return;
+        }
+        let oldest = self.clock.now().saturating_sub(max_age.as_millis() as i64);
+        if let Some(slot) = self.slots.iter().take_while(|slot| slot.time < oldest).last() {
+            let reason = "they are older than spool.max_age: see why the output does not deliver";
+            self.drop_before(slot.sequence + 1, |name| name == output, reason);
         }
     }
 
-    fn drop_before(&mut self, first: u64, reason: &str) {
-        for (output, progress) in &mut self.outputs {
-            let index = |sequence| self.slots.partition_point(|slot| slot.sequence < sequence);
+    /// Gives up what comes before `first`, for the outputs that are `concerned`.
+    fn drop_before(&mut self, first: u64, concerned: impl Fn(&str) -> bool, reason: &str) {
+        let Self { slots, outputs, counters, drops, .. } = self;
+        for (output, progress) in outputs.iter_mut().filter(|(output, _)| concerned(output)) {
+            let index = |sequence| slots.partition_point(|slot| slot.sequence < sequence);
             let lost = index(first).saturating_sub(index(progress.position)) as u64;
             progress.position = progress.position.max(first);
-            self.counters[output].dropped.add(lost);
-            if lost > 0 && self.drops.admit(Instant::now()).is_some() {
+            counters[output].dropped.add(lost);
+            if lost > 0 && drops.admit(Instant::now()).is_some() {
                 tracing::error!(output, "dropped {lost} alerts: {reason}");
             }
         }
@@ -222,7 +275,9 @@ impl State {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.sequence < first) {
             self.bytes -= slot.bytes;
         }
-        while self.unsaved.pop_front_if(|(sequence, _)| *sequence < first).is_some() {}
+        while let Some((_, alert)) = self.unsaved.pop_front_if(|(sequence, _)| *sequence < first) {
+            self.unsaved_bytes -= size(&alert.id, &alert.line);
+        }
     }
 
     /// Brings to the disk what is not there, if the disk works.
@@ -241,6 +296,7 @@ impl State {
         match store.save(self.unsaved.iter(), self.first_undelivered(), &self.outputs) {
             Ok(()) => {
                 self.unsaved.clear();
+                self.unsaved_bytes = 0;
                 self.unsaved_progress = false;
                 if self.trouble.take().is_some() {
                     tracing::info!("the spool works again; what was kept in memory is on the disk");
@@ -280,13 +336,14 @@ impl State {
             let found = contents.slots.first().map_or(self.next, |slot| slot.sequence);
             let expected = self.unsaved.front().map_or(self.next, |(sequence, _)| *sequence);
             if self.slots.front().is_some_and(|slot| slot.sequence < found.min(expected)) {
-                self.drop_before(found.min(expected), "the spool's file has gone");
+                self.drop_before(found.min(expected), |_| true, "the spool's file has gone");
             }
             return;
         }
         self.loaded = true;
         self.numbering += 1;
         let unsaved = std::mem::take(&mut self.unsaved);
+        self.unsaved_bytes = 0;
         let first = contents.slots.first().map(|slot| slot.sequence);
         let past_last = contents.slots.last().map_or(1, |slot| slot.sequence + 1);
         let positions = contents.outputs.values().map(|progress| progress.position);

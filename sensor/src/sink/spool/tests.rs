@@ -158,15 +158,49 @@ fn what_an_output_is_at_work_on_while_it_goes_is_no_confusion() {
 #[test]
 fn what_is_too_old_goes_even_if_nothing_new_comes() {
     let mut rig = Rig::new();
-    append(&rig.open(&["output"]), 0..3);
+    append(&rig.open(&["works", "output"]), 0..3);
     rig.options.max_age = "1ms".to_owned().try_into().unwrap();
     let raised = Instant::now();
     while raised.elapsed() < Duration::from_millis(5) {
         std::thread::yield_now();
     }
-    let spool = rig.open(&["output"]);
+    let spool = rig.open(&["works", "output"]);
+    assert_eq!(rig.dropped("output"), 0, "it has not failed to deliver them");
+    while rig.dropped("output") < 3 {
+        spool.wait_unless_closed("output", Duration::from_millis(1));
+    }
     assert_eq!((rig.dropped("output"), take(&spool, "output")), (3, vec![]));
     assert_eq!(rig.metrics.output_waiting("output").get(), 0);
+    assert_eq!((rig.dropped("works"), take(&spool, "works")), (0, vec![0, 1, 2]));
+}
+
+const YEAR: i64 = 365 * 24 * 3600 * 1000;
+
+/// As if the clock had been set `ahead` after the last alert.
+fn set_clock(rig: &Rig, ahead: i64) {
+    let (store, contents) = store::Store::open(&rig.options.path).unwrap();
+    let alerts: Vec<_> = store.read(0, 1000, usize::MAX).unwrap();
+    let moved = |(sequence, alert): (u64, Spooled)| {
+        (sequence, Arc::new(Spooled { time: alert.time - ahead, ..alert }))
+    };
+    let alerts: Vec<_> = alerts.into_iter().map(moved).collect();
+    store.save(alerts.iter(), 0, &contents.outputs).unwrap();
+}
+
+#[test]
+fn a_clock_that_jumps_makes_nothing_old_that_can_be_delivered() {
+    for ahead in [10 * YEAR, -YEAR] {
+        let rig = Rig::new();
+        append(&rig.open(&["output"]), 0..3);
+        set_clock(&rig, ahead);
+        let spool = rig.open(&["output"]);
+        // The server is away for a moment.
+        assert!(!spool.wait_unless_closed("output", Duration::ZERO));
+        append(&spool, 3..4);
+        let batch = next(&spool, "output");
+        assert!(batch.alerts.iter().all(|alert| alert.time <= spool.now()), "none is from the future");
+        assert_eq!((take(&spool, "output"), rig.dropped("output")), (vec![0, 1, 2, 3], 0), "{ahead}");
+    }
 }
 
 #[test]
@@ -215,13 +249,45 @@ fn where_the_disk_does_not_work_alerts_are_kept_in_memory_until_it_does() {
     without_a_disk(&rig, &spool);
     fs::remove_file(obstacle).unwrap();
     while !spool.is_saved() {
-        spool.wait_unless_closed(Duration::from_millis(10));
+        spool.wait_unless_closed("slow", Duration::from_millis(10));
     }
     drop(spool);
     let spool = rig.open(&["fast", "slow"]);
     let fast = take(&spool, "fast");
     assert!(fast.ends_with(&[3, 4]), "{fast:?}");
     assert_eq!(take(&spool, "slow"), [0, 1, 2, 3, 4]);
+}
+
+/// With a small machine's memory, the daemon would be killed instead.
+#[test]
+fn where_the_disk_does_not_work_memory_keeps_the_newest() {
+    const COUNT: usize = 64;
+    const LENGTH: usize = 1 << 20;
+    let rig = Rig::new();
+    append(&rig.open(&["fast", "slow"]), 100..102);
+    let (state, aside) = (rig.directory.path().join("state"), rig.directory.path().join("aside"));
+    fs::rename(&state, &aside).unwrap();
+    fs::write(&state, "").unwrap();
+    let spool = rig.open(&["fast", "slow"]);
+    for number in 0..COUNT {
+        spool.append([(number.to_string(), "x".repeat(LENGTH))]);
+        if number == COUNT / 4 {
+            take(&spool, "fast");
+        }
+    }
+    let kept = rig.metrics.spool_bytes().get() as usize;
+    assert!((30 << 20..=32 << 20).contains(&kept), "{kept} bytes");
+    let fits = kept / LENGTH;
+    assert_eq!(rig.dropped("slow") as usize, COUNT - fits);
+    assert_eq!(rig.dropped("fast") as usize, COUNT - fits - COUNT / 4 - 1);
+    fs::remove_file(&state).unwrap();
+    fs::rename(&aside, &state).unwrap();
+    while !spool.is_saved() {
+        spool.wait_unless_closed("slow", Duration::from_millis(10));
+    }
+    let expected: Vec<_> = [100, 101].into_iter().chain(COUNT - fits..COUNT).collect();
+    assert_eq!(take(&spool, "slow"), expected, "what is in the file is not concerned");
+    assert_eq!(rig.dropped("slow") as usize, COUNT - fits);
 }
 
 #[test]
@@ -237,7 +303,7 @@ fn what_an_earlier_daemon_left_comes_first_once_it_can_be_read() {
     fs::remove_file(&state).unwrap();
     fs::rename(&aside, &state).unwrap();
     while !spool.is_saved() {
-        spool.wait_unless_closed(Duration::from_millis(10));
+        spool.wait_unless_closed("slow", Duration::from_millis(10));
     }
     spool.advance("slow", &overtaken, Vec::new());
     let slow = take(&spool, "slow");
