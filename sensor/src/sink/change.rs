@@ -88,8 +88,7 @@ impl Outputs {
         }
         if suppressed_changes {
             old.extend(self.suppressed.take());
-            let started =
-                suppressed.map(|file| start_suppressed(FileSink::named("suppressed", &file), metrics));
+            let started = suppressed.map(|file| start_suppressed(FileSink::for_suppressed(&file), metrics));
             match started.transpose() {
                 Ok(worker) => self.suppressed = worker,
                 Err(error) => tracing::error!("{error}"),

@@ -19,6 +19,8 @@ mod rotation;
 #[derive(Debug)]
 pub(super) struct FileSink {
     name: &'static str,
+    /// Which key of the configuration has the path.
+    key: &'static str,
     path: PathBuf,
     mode: u32,
     open: Option<OpenFile>,
@@ -34,19 +36,26 @@ struct OpenFile {
 
 impl FileSink {
     pub(super) fn new(options: &FileOptions) -> Self {
-        Self::named("file", options)
+        Self::named("file", "output.file.path", options)
     }
 
-    /// `name` is that of the configuration's section.
-    pub(super) fn named(name: &'static str, options: &FileOptions) -> Self {
+    /// One for what raised no alert.
+    pub(super) fn for_suppressed(options: &FileOptions) -> Self {
+        Self::named("suppressed", "output.suppressed.path", options)
+    }
+
+    /// `name` is what the log calls it, `key` the configuration's key for its path.
+    pub(super) fn named(name: &'static str, key: &'static str, options: &FileOptions) -> Self {
         let (path, mode) = (options.path.clone(), options.mode.bits());
-        Self { name, path, mode, open: None, rotation: Rotation::new(options) }
+        Self { name, key, path, mode, open: None, rotation: Rotation::new(name, options) }
+    }
+
+    fn failure(&self, doing: &str, source: io::Error) -> SinkError {
+        failure(format!("{doing} the file for alerts {}", self.path.display()), source, &self.path, self.key)
     }
 
     fn open_file(&self) -> Result<OpenFile, SinkError> {
-        let failure = |source| {
-            failure(format!("cannot open the file for alerts {}", self.path.display()), source, &self.path)
-        };
+        let failure = |source| self.failure("cannot open", source);
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -94,11 +103,7 @@ impl Sink for FileSink {
         append(file, &line).map_err(|source| {
             // Whatever the trouble is, a fresh start finds out how the file ends.
             self.open = None;
-            failure(
-                format!("cannot write to the file for alerts {}", self.path.display()),
-                source,
-                &self.path,
-            )
+            self.failure("cannot write to", source)
         })
     }
 }
@@ -181,25 +186,25 @@ fn unfinished_line(file: &mut File, length: u64) -> io::Result<Option<Vec<u8>>> 
     Ok(Some(tail))
 }
 
-fn failure(attempt: String, source: io::Error, path: &Path) -> SinkError {
+fn failure(attempt: String, source: io::Error, path: &Path, key: &str) -> SinkError {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = directory.display();
     let remedy = match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOENT) => {
-            format!("create its directory (`install -d -m 0750 {directory}`) or correct output.file.path")
+            format!("create its directory (`install -d -m 0750 {directory}`) or correct {key}")
         }
-        Some(Errno::NOTDIR) => "a part of the path is no directory: correct output.file.path".to_owned(),
+        Some(Errno::NOTDIR) => format!("a part of the path is no directory: correct {key}"),
         Some(Errno::ACCESS | Errno::PERM) => format!(
             "let the user that runs ldsentry write to {directory}, and restart ldsentry if that directory is newer than it"
         ),
         Some(Errno::NOSPC | Errno::DQUOT) => format!("free space on the file system of {directory}"),
         Some(Errno::ROFS) => {
-            "the file system is mounted read-only: remount it, or correct output.file.path".to_owned()
+            format!("the file system is mounted read-only: remount it, or correct {key}")
         }
         Some(Errno::FBIG) => "the file is as big as it may be: rotate it".to_owned(),
-        Some(Errno::ISDIR | Errno::NXIO) => "correct output.file.path: it must be a regular file".to_owned(),
-        None if source.kind() == io::ErrorKind::InvalidInput => "correct output.file.path".to_owned(),
-        _ => format!("see what is wrong with the disk of {directory}, or correct output.file.path"),
+        Some(Errno::ISDIR | Errno::NXIO) => format!("correct {key}: it must be a regular file"),
+        None if source.kind() == io::ErrorKind::InvalidInput => format!("correct {key}"),
+        _ => format!("see what is wrong with the disk of {directory}, or correct {key}"),
     };
     SinkError::Temporary(Failure { attempt, source: source.into(), remedy })
 }

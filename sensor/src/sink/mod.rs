@@ -204,7 +204,7 @@ impl Outputs {
                 Some(Network::start_for_events(Box::new(elasticsearch), spool, metrics, tuning)?);
         }
         if let Some(file) = &options.suppressed {
-            outputs.suppressed = Some(start_suppressed(FileSink::named("suppressed", file), metrics)?);
+            outputs.suppressed = Some(start_suppressed(FileSink::for_suppressed(file), metrics)?);
         }
         Ok(outputs)
     }
@@ -229,7 +229,9 @@ impl Outputs {
         let failures: Vec<_> =
             results.into_iter().filter_map(|(name, result)| Some((name, result.err()?))).collect();
         if failures.len() == count {
-            return Err(OutputsError::AllFailed(failures.into_iter().map(|(_, failure)| failure).collect()));
+            return Err(OutputsError::AllFailed(
+                failures.into_iter().map(|(output, failure)| format!("{output}: {failure}")).collect(),
+            ));
         }
         for (output, failure) in failures {
             metrics.output(output).errors.increment();

@@ -15,6 +15,7 @@ const LOG_INTERVAL: Duration = Duration::from_mins(5);
 /// When a file has to go, and how many that have gone are kept.
 #[derive(Debug)]
 pub(super) struct Rotation {
+    output: &'static str,
     bytes: Option<u64>,
     age: Option<Duration>,
     keep: u32,
@@ -22,8 +23,9 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    pub(super) fn new(options: &FileOptions) -> Self {
+    pub(super) fn new(output: &'static str, options: &FileOptions) -> Self {
         Self {
+            output,
             bytes: options.rotate_bytes.map(std::num::NonZeroU64::get),
             age: options.rotate_age.map(crate::config::Span::get),
             keep: options.rotate_keep.get(),
@@ -48,7 +50,7 @@ impl Rotation {
                 if self.trouble.admit(Instant::now()).is_some() {
                     let (path, directory) = (path.display(), path.parent().unwrap_or(path).display());
                     tracing::error!(
-                        output = "file",
+                        output = self.output,
                         "cannot rotate {path}: {error}; it grows on; let ldsentry rename files in {directory}"
                     );
                 }
@@ -94,6 +96,7 @@ mod tests {
     #[test]
     fn a_file_goes_when_it_is_full_or_old_but_never_empty() {
         let rotation = |bytes: Option<u64>, age: Option<u64>| Rotation {
+            output: "file",
             bytes,
             age: age.map(Duration::from_secs),
             keep: 1,

@@ -25,11 +25,16 @@ impl DeadLetters {
             rotate_age: None,
             rotate_keep: const { std::num::NonZeroU32::new(1).unwrap() },
         };
-        Self(Mutex::new(FileSink::new(&options)))
+        Self(Mutex::new(FileSink::named("dead_letters", "spool.dead_letters", &options)))
     }
 
     /// Writes down that `output`'s server refused `alert`.
-    pub(super) fn write(&self, output: &str, alert: &Spooled, reason: &str) -> Result<(), SinkError> {
+    pub(in crate::sink) fn write(
+        &self,
+        output: &str,
+        alert: &Spooled,
+        reason: &str,
+    ) -> Result<(), SinkError> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         file.deliver(&Letter { output, alert, reason })
     }

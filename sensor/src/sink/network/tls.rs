@@ -47,7 +47,15 @@ impl Certificates {
             }
             _ => None,
         };
-        Ok(Self { roots, client })
+        let loaded = Self { roots, client };
+        if let (Some(certificate), Some(key)) = (&options.certificate_file, &options.key_file) {
+            // ureq panics where they do not belong together.
+            loaded.for_rustls().map_err(|failure| Failure {
+                attempt: format!("cannot use {} with the key {}", certificate.display(), key.display()),
+                ..failure
+            })?;
+        }
+        Ok(loaded)
     }
 
     /// For a connection of our own.

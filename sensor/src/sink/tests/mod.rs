@@ -17,6 +17,7 @@ mod http;
 mod network;
 mod suppressed;
 mod syslog;
+pub(super) mod trouble;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const TUNING: Tuning =
@@ -533,11 +534,11 @@ fn a_long_unfinished_line_is_found_across_blocks() {
 }
 
 /// A small file system of its own, which can really be full.
-struct SmallDisk(tempfile::TempDir);
+pub(super) struct SmallDisk(pub(super) tempfile::TempDir);
 
 impl SmallDisk {
     /// `None` for users that may not mount.
-    fn mount() -> Option<Self> {
+    pub(super) fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
@@ -555,6 +556,12 @@ impl SmallDisk {
         let mut file = File::options().create(true).append(true).open(&path).unwrap();
         while io::Write::write(&mut file, &[b'x'; 1024]).is_ok() {}
         path
+    }
+
+    /// `ro` or `rw`.
+    pub(super) fn remount(&self, mode: &str) {
+        let options = format!("remount,{mode}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().unwrap().success());
     }
 
     /// Makes room at once. A removed file would keep its own while a program that another test is starting has it open.
