@@ -105,7 +105,10 @@ impl NetworkSink for Alertmanager {
         let (mut delivered, mut refused, mut failed) = (false, None, None);
         for url in &self.options.urls {
             match self.client.send("POST", &url.join("/api/v2/alerts"), &headers, body.as_bytes()) {
-                Ok(reply) if reply.status.is_success() => delivered = true,
+                Ok(reply) if reply.is_success() => delivered = true,
+                Ok(reply) if reply.status.is_success() => {
+                    failed = Some(reply.not_from("an Alertmanager", url.as_str()));
+                }
                 Ok(reply) if matches!(reply.status.as_u16(), 400 | 413 | 422) => {
                     refused = Some(reply.reason());
                 }

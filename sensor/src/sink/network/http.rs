@@ -110,7 +110,7 @@ impl Reply {
     pub(super) fn reason(&self) -> String {
         const LONGEST: usize = 300;
         let status = self.status;
-        let text = if self.content_type == "text/html" {
+        let text = if self.is_html() {
             "a web page".to_owned()
         } else {
             let json: Option<Value> = serde_json::from_slice(&self.body).ok();
@@ -127,6 +127,17 @@ impl Reply {
         }
     }
 
+    /// Whether it succeeded, and it is the server that was meant that says so: a login page, and a proxy's, come with 200 too.
+    /// Frameworks call a short text that their user answers HTML; a page begins with a tag.
+    pub(super) fn is_success(&self) -> bool {
+        let is_page = self.is_html() && self.body.trim_ascii_start().starts_with(b"<");
+        self.status.is_success() && !is_page
+    }
+
+    fn is_html(&self) -> bool {
+        self.content_type.eq_ignore_ascii_case("text/html")
+    }
+
     /// The failure to deliver that this answer is.
     pub(super) fn failure(&self, url: &str) -> Failure {
         let remedy = match self.status.as_u16() {
@@ -140,7 +151,7 @@ impl Reply {
             _ => "see whether the URL is that of such a server",
         };
         Failure {
-            attempt: format!("cannot deliver to {url}"),
+            attempt: format!("cannot deliver to {}", without_query(url)),
             source: self.reason().into(),
             remedy: remedy.to_owned(),
         }
@@ -149,7 +160,7 @@ impl Reply {
     /// The failure that an answer is which is not of the kind that such a server gives.
     pub(super) fn not_from(&self, server: &str, url: &str) -> Failure {
         Failure {
-            attempt: format!("cannot deliver to {url}"),
+            attempt: format!("cannot deliver to {}", without_query(url)),
             source: format!("this is no answer of {server}: {}", self.reason()).into(),
             remedy: "correct the URL; what answers there is something else".to_owned(),
         }
@@ -175,8 +186,13 @@ fn failure(url: &str, error: ureq::Error) -> Failure {
         ureq::Error::Timeout(_) => "there is no answer within `timeout`".into(),
         other => other.into(),
     };
-    let server = url.split('?').next().unwrap_or(url);
-    Failure { attempt: format!("cannot reach {server}"), source, remedy: remedy.to_owned() }
+    let attempt = format!("cannot reach {}", without_query(url));
+    Failure { attempt, source, remedy: remedy.to_owned() }
+}
+
+/// What of a URL may be shown: many a token stands in its query.
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
 }
 
 const NAME_REMEDY: &str = "correct the name in the URL, or see whether names can be resolved here";

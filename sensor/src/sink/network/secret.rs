@@ -40,6 +40,11 @@ impl Secret {
         Ok(Self(text.to_owned()))
     }
 
+    /// One that is made of another.
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }

@@ -79,7 +79,9 @@ impl NetworkSink for Webhook {
         let reply = self.post(body.as_bytes(), id)?;
         match (reply.status.as_u16(), alerts) {
             // 409: it is there already.
-            (200..=299 | 409, _) => Ok(vec![Outcome::Delivered; alerts.len()]),
+            (409, _) => Ok(vec![Outcome::Delivered; alerts.len()]),
+            _ if reply.is_success() => Ok(vec![Outcome::Delivered; alerts.len()]),
+            (200..=299, _) => Err(reply.not_from("a webhook", self.options.url.as_str())),
             (400 | 413 | 422, [_]) => Ok(vec![Outcome::Rejected(reply.reason())]),
             // Too long, or one of them spoils it.
             (400 | 413 | 422, _) => super::deliver_halves(self, alerts),

@@ -149,10 +149,13 @@ fn every_kind_of_credentials_is_sent_and_read_again_when_it_changes() {
         );
         fs::write(&path, format!("{secret}\n")).unwrap();
         assert_eq!(sink.deliver(&batch(0..1)).unwrap(), [Outcome::Delivered]);
+        let shown = format!("{sink:?}");
+        let value = header.rsplit(' ').next().unwrap();
+        assert!(!shown.contains(secret) && !shown.contains(value), "{shown}");
     };
     expect(&format!("api_key = {file}"), "aWQ6a2V5", "ApiKey aWQ6a2V5");
     expect(&format!("api_key = {file}"), "id:key", "ApiKey aWQ6a2V5");
-    expect(&format!("bearer_token = {file}"), "token", "Bearer token");
+    expect(&format!("bearer_token = {file}"), "t0ken", "Bearer t0ken");
     expect(&format!("username = 'ldsentry'\npassword = {file}"), "hunter2", "Basic bGRzZW50cnk6aHVudGVyMg==");
 }
 

@@ -12,6 +12,11 @@ use crate::testing::http::{Answer, HttpServer, Request};
 /// What status a request gets.
 type Status = Box<dyn FnMut(&Request) -> u16 + Send>;
 
+/// What a login page, a proxy's, or the cover page of a server answers.
+fn answering(kind: &'static str, body: &'static str) -> HttpServer {
+    HttpServer::start(move |_| Answer::Reply(200, kind, body.to_owned()))
+}
+
 /// A server that keeps what it gets, and refuses what it is told to.
 struct Server {
     http: HttpServer,
@@ -155,7 +160,9 @@ fn a_webhook_gets_the_list_with_headers_and_signature() {
     assert_eq!(sink.deliver(&batch(0..2)).unwrap(), vec![Outcome::Delivered; 2]);
     secret("token", "Bearer two\n");
     sink.deliver(&batch(2..3)).unwrap();
-    let [first, second] = &server.requests()[..] else { panic!("two requests") };
+    secret("hmac", "other\n");
+    sink.deliver(&batch(3..4)).unwrap();
+    let [first, second, third] = &server.requests()[..] else { panic!("three requests") };
     assert_eq!((first.method.as_str(), first.path.as_str()), ("POST", "/hook?tenant=1"));
     assert_eq!(first.headers["content-type"], "application/json");
     assert_eq!(
@@ -168,6 +175,12 @@ fn a_webhook_gets_the_list_with_headers_and_signature() {
     assert_eq!(
         second.headers["x-hub-signature-256"],
         "sha256=3389fd8ab345d7eb93f744288815d123cf848af23bcced59a9d086fd3eb38225"
+    );
+    // With another key.
+    assert_eq!(third.body, br#"[{"id":"3","padding":""}]"#);
+    assert_eq!(
+        third.headers["x-hub-signature-256"],
+        "sha256=7c2902ed5b3f88c612aeb36f0ce49e1f65499ca44a0cd8c36987140f3c2763a7"
     );
 }
 
@@ -201,6 +214,76 @@ fn what_a_webhook_refuses_does_not_take_the_others_with_it() {
         server.answer(move |_| status);
         assert_eq!(sink.deliver(&batch(0..1)).is_err(), kept, "{status}");
     }
+}
+
+#[test]
+fn a_page_that_comes_with_200_is_no_delivery() {
+    let page = "\r\n<!DOCTYPE html><title>Log in</title>";
+    for (kind, body, is_page) in [
+        ("text/html", page, true),
+        ("Text/HTML; charset=utf-8", page, true),
+        // As web frameworks answer if a handler gives a short text or none.
+        ("text/html; charset=utf-8", "ok", false),
+        ("text/html", "", false),
+        ("application/xml", "<ok/>", false),
+    ] {
+        let server = answering(kind, body);
+        let section = format!("[output.webhook]\nurl = '{}/hook?tenant=1'\n", server.url());
+        let mut webhook = Webhook::new(&settings(section).webhook.unwrap());
+        let section = format!("[output.alertmanager]\nurls = ['{}']\n", server.url());
+        let mut alertmanager = Alertmanager::new(&settings(section).alertmanager.unwrap());
+        let of_webhook = webhook.deliver(&batch(0..2));
+        let of_alertmanager = alertmanager.deliver(&batch(0..2));
+        if !is_page {
+            assert_eq!(of_webhook.unwrap(), vec![Outcome::Delivered; 2], "{kind} {body}");
+            assert_eq!(of_alertmanager.unwrap(), vec![Outcome::Delivered; 2], "{kind} {body}");
+            continue;
+        }
+        for (failure, url, what) in [
+            (of_webhook.unwrap_err(), server.url() + "/hook", "a webhook"),
+            (of_alertmanager.unwrap_err(), server.url(), "an Alertmanager"),
+        ] {
+            assert_eq!(
+                failure.to_string(),
+                format!(
+                    "cannot deliver to {url}: this is no answer of {what}: the server answered 200 OK: a web page; correct the \
+                     URL; what answers there is something else"
+                )
+            );
+        }
+    }
+}
+
+#[test]
+fn no_failure_shows_what_stands_in_the_query() {
+    let mut server = Server::start();
+    let mut sink = webhook(&server, "timeout = '200ms'");
+    let mut failures = Vec::new();
+    for status in [301, 401, 404, 500] {
+        server.answer(move |_| status);
+        failures.push(sink.deliver(&batch(0..1)).unwrap_err().to_string());
+    }
+    server.http.stop();
+    failures.push(sink.deliver(&batch(0..1)).unwrap_err().to_string());
+    for failure in failures {
+        assert!(failure.contains("/hook") && !failure.contains("tenant"), "{failure}");
+    }
+}
+
+/// Labels and annotations are for somebody to act upon; a state is nothing to act upon.
+#[test]
+fn an_alertmanager_gets_no_documents_about_the_state_of_a_host() {
+    let server = Server::start();
+    let document = |id: &str, kind: &str| {
+        let line = json!({"event": {"kind": kind}, "kibana.alert.rule.name": "Rule"}).to_string();
+        Arc::new(spool::Spooled { time: 0, id: id.to_owned(), line, is_summary: false })
+    };
+    let documents = [document("1", "state"), document("2", "signal"), document("3", "state")];
+    let outcomes = alertmanager(&[&server], "").deliver(&documents).unwrap();
+    assert_eq!(outcomes, vec![Outcome::Delivered; 3]);
+    let alerts = server.alerts();
+    let ids: Vec<_> = alerts.iter().map(|alert| alert["labels"]["alert_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["2"]);
 }
 
 #[test]

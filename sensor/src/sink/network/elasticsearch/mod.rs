@@ -44,7 +44,7 @@ pub(super) struct Connection {
     /// The node that answered last.
     current: usize,
     options: ElasticsearchOptions,
-    authorization: Watched<Option<String>>,
+    authorization: Watched<Option<Secret>>,
 }
 
 impl Elasticsearch {
@@ -139,7 +139,7 @@ impl Connection {
     ) -> Result<(String, Reply), Failure> {
         let authorization = self.authorization.get(|| authorization(&self.options))?;
         let mut headers = headers.to_vec();
-        headers.extend(authorization.clone().map(|value| ("authorization", value)));
+        headers.extend(authorization.as_ref().map(|value| ("authorization", value.reveal().to_owned())));
         let count = self.urls.len();
         let mut last = None;
         for turn in 0..count {
@@ -166,9 +166,9 @@ impl Connection {
 }
 
 /// The header's value, from the credentials that are given.
-fn authorization(options: &ElasticsearchOptions) -> Result<Option<String>, Failure> {
+fn authorization(options: &ElasticsearchOptions) -> Result<Option<Secret>, Failure> {
     let encoded = |text: &str| BASE64.encode(text);
-    Ok(if let Some(key) = &options.api_key {
+    let value = if let Some(key) = &options.api_key {
         let key = Secret::read(key)?;
         let key = key.reveal();
         Some(format!("ApiKey {}", if key.contains(':') { encoded(key) } else { key.to_owned() }))
@@ -178,7 +178,8 @@ fn authorization(options: &ElasticsearchOptions) -> Result<Option<String>, Failu
         Some(format!("Basic {}", encoded(&format!("{user}:{}", Secret::read(password)?.reveal()))))
     } else {
         None
-    })
+    };
+    Ok(value.map(Secret::new))
 }
 
 #[derive(Deserialize)]
