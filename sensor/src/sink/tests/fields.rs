@@ -1,7 +1,10 @@
 //! The fields of what outputs deliver: docs/fields.md, made from the code, the index templates and sample documents.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use serde_json::{Map, Value, json};
 
@@ -11,8 +14,12 @@ use crate::ecs::{Candidate, Document, Field, FieldTable};
 use crate::event::{
     Action, Container, ContainerNames, Event, Executable, Layer, Mount, MountOperation, Runtime, View,
 };
+use crate::heartbeat::{self, Heartbeat};
+use crate::notice::{self, Blindness, Lost};
+use crate::prefix::Prefix;
 use crate::rule::{Rule, RuleSet};
 use crate::testing::{assert_document_is_current, event, path, rename};
+use crate::{inventory, self_test};
 
 /// All fields that the templates map, by name.
 pub(super) fn mapped_fields() -> BTreeMap<String, Value> {
@@ -147,6 +154,40 @@ pub(super) fn sample_alert(event: &Event) -> Alert {
     Alert::new(&rule(), source, "2026-11-23T09:15:00.5Z".parse().unwrap())
 }
 
+/// What the sensor says of itself and of what it finds at its start: together, every field of it.
+pub(super) fn own_documents() -> Vec<Map<String, Value>> {
+    let host = event().host;
+    let now = "2026-11-26T10:00:42.5Z".parse().unwrap();
+    let time = Blindness { start: "2026-11-26T10:00:00Z".parse().unwrap(), end: now };
+    let losses = Lost { events: 17, alerts: vec![("file", 3), ("stdout", 5)] };
+    let heartbeat = Heartbeat { interval: 600, source: "fentry programs".to_owned(), uptime: 3600, lost: 0 };
+    let alert = |rule: &Rule, document| {
+        let source =
+            Source { document, id: None, index: None, decided_by: "ldsentry itself", not_honoured: None };
+        Alert::new(rule, source, now).document
+    };
+    let mut documents = vec![
+        notice::gap(&host, time, "the sensor did not run", now).unwrap().document,
+        notice::lost(&host, time, &losses, now).unwrap().document,
+        alert(&self_test::rule(Action::Creation).unwrap(), self_test::failure(&host, now)),
+        heartbeat::document(&host, &heartbeat, now).document,
+    ];
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a.conf"), b"a\xffb").unwrap();
+    std::os::unix::fs::symlink("a.conf", root.path().join("link")).unwrap();
+    fs::write(root.path().join(OsStr::from_bytes(b"\xff")), "").unwrap();
+    let mut found = inventory::look(&[Prefix { text: b"/".to_vec(), open: true }], root.path());
+    assert_eq!(found.files.len(), 3, "{found:?}");
+    for file in &mut found.files {
+        file.named_by = Some(b"/etc/ld.so.conf".to_vec());
+        let name = || Some("root".to_owned());
+        let facts = inventory::Facts { host: &host, owner: name(), group: name(), now };
+        let document = inventory::document(file, &facts);
+        documents.extend([alert(&inventory::rule().unwrap(), document.clone()), document]);
+    }
+    documents
+}
+
 /// What `Alert` adds to an event, and what stands in for alerts that are not sent one by one.
 const OF_ALERTS: &[(&str, &str, &str)] = &[
     ("ldsentry.decided_by", "always", "the clause of the rule that made it an alert"),
@@ -179,6 +220,33 @@ const OF_SUMMARIES: &[(&str, &str)] = &[
     ("kibana.alert.suppression.end", "when the last of them was raised"),
     ("ldsentry.summary.executables", "their executables"),
     ("ldsentry.summary.paths", "their paths"),
+];
+
+/// What the sensor's own documents have beside what events and alerts have.
+const OF_OWN: &[(&str, &str, &str)] = &[
+    ("event.start", "`gap`, `lost`", "from when on not everything was seen"),
+    ("event.end", "`gap`, `lost`", "until when"),
+    ("event.duration", "`gap`, `lost`", "how long, nanoseconds"),
+    ("ldsentry.gap.reason", "`gap`", "why nothing was watched"),
+    ("ldsentry.lost.count", "`lost`", "events that no rule saw, at least"),
+    ("ldsentry.lost.alerts.output", "`lost`, alerts were dropped", "the output that did"),
+    ("ldsentry.lost.alerts.count", "`lost`, alerts were dropped", "how many"),
+    ("ldsentry.heartbeat.interval", "`heartbeat`", "how long until the next one, seconds"),
+    ("ldsentry.heartbeat.source", "`heartbeat`", "what the host is watched with"),
+    ("ldsentry.heartbeat.uptime", "`heartbeat`", "since when, seconds"),
+    ("ldsentry.heartbeat.lost", "`heartbeat`", "events lost since then"),
+    ("file.size", "`inventory`", "bytes"),
+    ("file.uid", "`inventory`", "the owner's id"),
+    ("file.gid", "`inventory`", "the group's id"),
+    ("file.owner", "`inventory`, it has a name", "the owner's name"),
+    ("file.group", "`inventory`, it has a name", "the group's name"),
+    ("file.mtime", "`inventory`", "when its contents last changed"),
+    ("file.ctime", "`inventory`", "when its inode last changed"),
+    ("file.created", "`inventory`, the file system says it", "when it was made"),
+    ("file.hash.sha256", "`inventory`, a regular file that is not too long", "of its contents"),
+    ("ldsentry.inventory.named_by", "`inventory`, no rule names it", "the file that does"),
+    ("ldsentry.inventory.head", "`inventory`, a regular file", "its first bytes"),
+    ("ldsentry.inventory.raw_head", "`inventory`, they are no text", "the same in hexadecimal digits"),
 ];
 
 const OF_SUPPRESSED: &[(&str, &str)] = &[
@@ -260,6 +328,15 @@ fn markdown_reference() -> String {
          | field | type | there | says | example |\n|---|---|---|---|---|\n",
     );
     alert_rows(&mut text, &mapped);
+    text.push_str(
+        "\n## The sensor's own documents\n\nAlerts with `event.action` `gap`, `lost` or `self-test` say that not everything was seen. \
+         `heartbeat` and `inventory` are no alerts, `event.kind` is `state` (but for the inventory's alert about `/etc/ld.so.preload`).\n\n\
+         | field | type | there | says |\n|---|---|---|---|\n",
+    );
+    for (name, when, what) in OF_OWN {
+        let _ =
+            writeln!(text, "| `{name}` | {} | {when} | {what} |", mapped[*name]["type"].as_str().unwrap());
+    }
     for (heading, fields) in [
         (
             "Summaries\n\nAlerts beyond a rule's `max_signals`, for network outputs: an alert without what differs, with \
@@ -280,6 +357,20 @@ fn markdown_reference() -> String {
 #[test]
 fn the_reference_of_fields_is_current() {
     assert_document_is_current("fields.md", &markdown_reference());
+}
+
+#[test]
+fn the_reference_has_what_the_sensors_own_documents_have() {
+    let found: BTreeSet<String> = own_documents().iter().flat_map(leaves).map(|(name, _)| name).collect();
+    let of_events: BTreeSet<_> = Field::ALL.iter().map(|field| field.name()).collect();
+    let of_alerts =
+        |name: &str| OF_ALERTS.iter().any(|(told, ..)| name.starts_with(told.trim_end_matches('*')));
+    let own: BTreeSet<_> = found
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !of_events.contains(name) && !of_alerts(name))
+        .collect();
+    assert_eq!(own, OF_OWN.iter().map(|(name, ..)| *name).collect());
 }
 
 #[test]
