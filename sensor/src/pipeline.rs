@@ -13,9 +13,11 @@ mod self_test;
 mod source;
 
 use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -24,11 +26,12 @@ use self::absence::Losses;
 pub use self::error::PipelineError;
 use self::records::Handover;
 pub use self::reload::Reread;
+use self::sandbox::Confined;
 pub use self::sandbox::written_directories;
 use self::searches::Searches;
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
-use crate::config::{self, Attach, Sandbox, SensorOptions, Settings};
+use crate::config::{self, Attach, SensorOptions, Settings};
 use crate::detect::{Engine, Exclusion};
 use crate::ecs;
 use crate::event::{Action, Event};
@@ -92,7 +95,7 @@ pub async fn run(
     let source::Begun { mut watcher, mut input, past } =
         source::open(&settings.sensor, &loaded.engine, metrics)?;
     // Everything is attached, and nothing else that has threads is there yet.
-    sandbox::enter(&settings, &mut watcher);
+    let confined = sandbox::enter(&settings, &mut watcher);
     if let Some(server) = server {
         server.start(&health, metrics)?;
     }
@@ -106,6 +109,7 @@ pub async fn run(
     let (presence, before) = Presence::open(&host.describe().boot_id);
     let mut pipeline = Pipeline {
         watcher,
+        confined,
         prefixes: loaded.engine.prefixes(),
         engine: loaded.engine,
         outcomes: Outcomes::new(settings.sensor.outcome_timeout.get()),
@@ -160,6 +164,7 @@ enum Ending {
 
 struct Pipeline<'l> {
     watcher: Watcher,
+    confined: Confined,
     engine: Engine,
     outcomes: Outcomes,
     host: Procfs,
@@ -209,6 +214,7 @@ impl Pipeline<'_> {
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut asked = listen(SignalKind::user_defined1())?;
         let mut hangup = listen(SignalKind::hangup())?;
+        let reader = links::watch_reader().map_err(PipelineError::Reader)?;
         self.say_what_is_watched();
         self.health.set_watching(true);
         let ending;
@@ -237,11 +243,12 @@ impl Pipeline<'_> {
                 }
                 _ = asked.recv() => self.report(),
                 _ = hangup.recv() => self.reload(input),
+                () = ended(reader.as_ref()) => return Err(PipelineError::ReaderGone),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),
                 () = pass_on(&mut diagnostics) => {}
                 Some(found) = self.searches.next() => self.found(found),
                 Some(found) = self.inventory.join_next() => self.tell(found.unwrap_or_default()),
-                () = tick(&mut beat) => self.beat()?,
+                () = tick(&mut beat) => self.beat(),
                 () = sleep_until(deadline) => {}
             }
         }
@@ -313,12 +320,10 @@ impl Pipeline<'_> {
         self.report();
     }
 
-    /// How often somebody wants to know that the pipeline moves, or it has to see to its reader. Where nobody does, an idle
-    /// daemon sleeps.
+    /// How often somebody wants to know that the pipeline moves. Where nobody does, an idle daemon sleeps.
     fn beat_interval(&self) -> Option<Interval> {
         let watchdog = notify::watchdog_interval();
-        let sandboxed = self.settings.sensor.sandbox == Sandbox::On;
-        if watchdog.is_none() && self.settings.metrics.is_none() && !sandboxed {
+        if watchdog.is_none() && self.settings.metrics.is_none() {
             return None;
         }
         let mut interval = tokio::time::interval(watchdog.map_or(BEAT, |most| BEAT.min(most)));
@@ -327,14 +332,10 @@ impl Pipeline<'_> {
     }
 
     /// Shows that the pipeline moves, and what the kernel counted.
-    fn beat(&self) -> Result<(), PipelineError> {
-        if links::is_reader_gone() {
-            return Err(PipelineError::ReaderGone);
-        }
+    fn beat(&self) {
         self.health.beat();
         self.watcher.count(&self.metrics);
         notify::watchdog();
-        Ok(())
     }
 
     /// Prints all counters.
@@ -358,6 +359,14 @@ fn listed(actions: &[Action]) -> String {
 async fn pass_on(diagnostics: &mut Option<Diagnostics>) {
     match diagnostics {
         Some(diagnostics) => diagnostics.pass_on().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The process at the other end.
+async fn ended(life: Option<&AsyncFd<BorrowedFd<'static>>>) {
+    match life {
+        Some(life) => drop(life.readable().await),
         None => std::future::pending().await,
     }
 }

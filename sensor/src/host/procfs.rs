@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,16 @@ use crate::links::{self, Link};
 
 /// What the kernel calls the namespace in which all processes are.
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
-/// The root directory of the host's first process.
-const HOST_ROOT: &str = "/proc/1/root";
+const PROC: &str = "/proc";
 
 /// The facts of the host that the daemon runs on.
 #[derive(Debug)]
 pub struct Procfs {
-    root: PathBuf,
+    /// The process file system.
+    proc: PathBuf,
+    /// The host's root directory, if it is not the one of the daemon. It is kept open: in its sandbox, the daemon itself
+    /// cannot get there through /proc.
+    _root: Option<OwnedFd>,
     host: Arc<event::Host>,
     users: NameFile,
     groups: NameFile,
@@ -42,16 +46,26 @@ impl Procfs {
         let facts = |path: &str| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
         let first_namespace =
             facts("/proc/self/ns/pid").is_some_and(|(_, inode)| inode == FIRST_PID_NAMESPACE);
-        let first = facts(HOST_ROOT).filter(|_| first_namespace);
-        Self::new(Path::new(if first.is_some_and(|first| facts("/") != Some(first)) {
-            HOST_ROOT
-        } else {
-            "/"
-        }))
+        let first = links::open(Path::new(PROC), 1, Link::Root).ok().filter(|_| first_namespace);
+        let is_other = |root: &OwnedFd| {
+            rustix::fs::fstat(root).is_ok_and(|found| facts("/") != Some((found.st_dev, found.st_ino)))
+        };
+        match first.filter(is_other) {
+            // All processes are to be seen in the daemon's own /proc too.
+            Some(root) => {
+                let host = Self::with(&links::path_of(&root), PROC.into());
+                Self { _root: Some(root), ..host }
+            }
+            None => Self::new(Path::new("/")),
+        }
     }
 
     /// The host whose root directory is `root`: `/`, or where a container has it mounted.
     pub fn new(root: &Path) -> Self {
+        Self::with(root, root.join("proc"))
+    }
+
+    fn with(root: &Path, proc: PathBuf) -> Self {
         Self {
             host: Arc::new(describe(root)),
             users: NameFile::new(root.join("etc/passwd")),
@@ -59,16 +73,17 @@ impl Procfs {
             clock: BootClock::default(),
             containers: Containers::new(root),
             ticks_per_second: rustix::param::clock_ticks_per_second(),
-            mount_namespace: links::open(&root.join("proc"), 1, Link::MountNamespace)
+            mount_namespace: links::open(&proc, 1, Link::MountNamespace)
                 .and_then(|namespace| File::from(namespace).metadata())
                 .ok()
                 .map(|found| found.ino() as u32),
-            root: root.to_owned(),
+            proc,
+            _root: None,
         }
     }
 
     fn process_file(&self, pid: u32, name: &str) -> PathBuf {
-        self.root.join(format!("proc/{pid}/{name}"))
+        self.proc.join(format!("{pid}/{name}"))
     }
 }
 
@@ -109,10 +124,10 @@ impl Host for Procfs {
     }
 
     fn executable(&mut self, pid: u32) -> event::Executable {
-        let proc = self.root.join("proc");
-        let target = links::target(&proc, pid, Link::Executable);
+        let proc = &self.proc;
+        let target = links::target(proc, pid, Link::Executable);
         // The link leads to the file itself, also where its path leads elsewhere by now.
-        let file = links::open(&proc, pid, Link::Executable).and_then(|file| {
+        let file = links::open(proc, pid, Link::Executable).and_then(|file| {
             let file = File::from(file);
             // Nobody tells user space in which layer.
             let is_on_overlay =
@@ -122,7 +137,7 @@ impl Host for Procfs {
         match (target, file) {
             (Ok(target), Ok((metadata, is_on_overlay))) => {
                 let is_file = |path: &[u8]| {
-                    links::open(&proc, pid, Link::Root)
+                    links::open(proc, pid, Link::Root)
                         .is_ok_and(|root| is_file(&links::path_of(&root), path, &metadata))
                 };
                 event::Executable::File(executable_file(target, &metadata, is_on_overlay, is_file))

@@ -247,6 +247,12 @@ pub(super) fn attach(
     Ok(())
 }
 
+/// Whether everything is that an action alone needs.
+pub(super) fn is_attached(action: Action, attached: &BTreeMap<&'static str, Attached>) -> bool {
+    let needed = HOOKS.iter().filter(|hook| hook.action == Some(action));
+    needed.map(|hook| hook.program).all(|program| attached.contains_key(program))
+}
+
 /// Attaches the hook, or what stands in for it if the kernel has no such function.
 fn attach_first(
     ebpf: &mut Ebpf,

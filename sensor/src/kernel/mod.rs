@@ -93,6 +93,11 @@ impl Kernel {
         self.diagnostics.take()
     }
 
+    /// The actions for which something would still have to be attached.
+    pub fn unhooked(&self, actions: impl Iterator<Item = Action>) -> Vec<Action> {
+        actions.filter(|action| !attach::is_attached(*action, &self.attached)).collect()
+    }
+
     /// Attaches what these actions need and is not attached. What others needed stays, and sees nothing once the filter has
     /// nothing for it.
     pub fn attach(&mut self, actions: &[Action]) -> Result<(), KernelError> {

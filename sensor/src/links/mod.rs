@@ -9,7 +9,7 @@ mod server;
 use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,6 +21,8 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
     recvmsg, send, socketpair,
 };
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// How long an answer may take. A file system that never answers must not hold the pipeline for good.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,7 +32,7 @@ const REQUEST: usize = 10;
 const HEADER: usize = 8;
 
 /// The process that reads, if there is one.
-static READER: OnceLock<Mutex<Client>> = OnceLock::new();
+static READER: OnceLock<Reader> = OnceLock::new();
 
 /// A link of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,34 +73,53 @@ enum Question {
     Open,
 }
 
+/// The process that reads, from this side.
+#[derive(Debug)]
+struct Reader {
+    client: Mutex<Client>,
+    /// Closed at the other end when that process ends.
+    life: OwnedFd,
+    /// What it could not give up, and why.
+    kept: Vec<String>,
+}
+
 /// Has links be read by a process of its own from now on. To be called while the process has one thread.
 pub fn start_reader() -> io::Result<()> {
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    rustix::net::sockopt::set_socket_timeout(&ours, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))?;
+    let (life, their_life) = io::pipe()?;
+    let (life, their_life) = (OwnedFd::from(life), OwnedFd::from(their_life));
     // SAFETY: there is one thread, so nothing is in the middle of anything; the child never returns from here.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             drop(ours);
-            server::run(&theirs)
+            server::run(&theirs, &their_life)
         }
         _ => {
-            drop(theirs);
-            let _ = READER.set(Mutex::new(Client { socket: ours, sequence: 0, unanswered: false }));
+            drop((theirs, their_life));
+            let client = Client { socket: ours, sequence: 0, unanswered: false };
+            // Its first word is what it could not give up.
+            let (_, first) = client.receive(RecvFlags::empty())?;
+            let kept = String::from_utf8_lossy(&first?.0).lines().map(str::to_owned).collect();
+            let patience = rustix::net::sockopt::Timeout::Recv;
+            rustix::net::sockopt::set_socket_timeout(&client.socket, patience, Some(PATIENCE))?;
+            let _ = READER.set(Reader { client: Mutex::new(client), life, kept });
             Ok(())
         }
     }
 }
 
-/// Whether the process that reads has gone.
-pub fn is_reader_gone() -> bool {
-    READER.get().is_some_and(|reader| {
-        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut nothing = [0_u8; 1];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(rustix::net::recv(&reader.socket, &mut nothing, flags), Ok((_, 0)) | Err(Errno::CONNRESET))
-    })
+/// What the process that reads could not give up, and why.
+pub fn kept_by_reader() -> &'static [String] {
+    READER.get().map_or(&[], |reader| &reader.kept)
+}
+
+/// Readable when the process that reads has ended. None if there is no such process.
+pub fn watch_reader() -> io::Result<Option<AsyncFd<BorrowedFd<'static>>>> {
+    let life = READER.get().map(|reader| reader.life.as_fd());
+    // SAFETY: the descriptor is never closed.
+    life.map(|life| Ok(unsafe { AsyncFd::register_with_interest(life, Interest::READABLE) }?)).transpose()
 }
 
 /// The link's text. `proc` is the process file system: `/proc` except in tests.
@@ -130,7 +151,7 @@ pub fn namespace(proc: &Path, pid: u32, link: Link) -> Option<u64> {
 
 fn reader(proc: &Path) -> Option<MutexGuard<'static, Client>> {
     let reader = READER.get().filter(|_| proc == Path::new("/proc"))?;
-    Some(reader.lock().unwrap_or_else(PoisonError::into_inner))
+    Some(reader.client.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Where a descriptor can be reached as a path.
@@ -208,6 +229,9 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::MetadataExt as _;
 
+    use rustix::event::{PollFd, PollFlags, Timespec};
+    use rustix::process::{Pid, Signal};
+
     use super::*;
 
     /// In a process of its own: it has one thread, and this is how it reads from then on.
@@ -225,7 +249,15 @@ mod tests {
         assert_eq!(fs::metadata(path_of(&root)).unwrap().ino(), fs::metadata("/").unwrap().ino());
         assert_eq!(target(proc, 0x3fff_ffff, Link::Root).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(open(proc, 0x3fff_ffff, Link::Root).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(!is_reader_gone());
+        assert_eq!(kept_by_reader(), [""; 0]);
+        let life = READER.get().unwrap().life.as_fd();
+        let mut poll = [PollFd::new(&life, PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut poll, Some(&Timespec::default())).unwrap(), 0, "it has ended");
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap();
+        let reader = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(reader, Signal::KILL).unwrap();
+        rustix::event::poll(&mut poll, None).unwrap();
+        assert!(poll[0].revents().contains(PollFlags::HUP));
     }
 
     #[test]

@@ -15,13 +15,13 @@ use crate::sandbox;
 
 const NAME: &CStr = c"ldsentry-reader";
 
-/// Serves until the other end is gone.
-pub(super) fn run(socket: &OwnedFd) -> ! {
+/// Serves until the other end is gone. `life` ends with this process, and is for nothing else.
+pub(super) fn run(socket: &OwnedFd, life: &OwnedFd) -> ! {
     let _ = rustix::thread::set_name(NAME);
     // The lock, and an output that somebody waits to end, are the parent's alone.
-    let kept = socket.as_raw_fd();
+    let kept = [socket, life].map(OwnedFd::as_raw_fd);
     for descriptor in 0..=1023 {
-        if descriptor != kept {
+        if !kept.contains(&descriptor) {
             // SAFETY: nothing in this process uses them any more.
             unsafe { libc::close(descriptor) };
         }
@@ -31,7 +31,8 @@ pub(super) fn run(socket: &OwnedFd) -> ! {
         // SAFETY: no handler is set.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    if sandbox::confine_reader() {
+    let kept = sandbox::confine_reader();
+    if answer(socket, [0; 4], 0, kept.join("\n").as_bytes(), None).is_ok() {
         serve(socket);
     }
     // SAFETY: ends this process, and runs nothing of what the parent registered for its end.

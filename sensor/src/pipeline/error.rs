@@ -36,6 +36,9 @@ pub enum PipelineError {
          goes on, see who kills it"
     )]
     ReaderGone,
+    /// It cannot be seen when that process ends.
+    #[error("cannot watch over the process that reads /proc (`ldsentry-reader`): {0}")]
+    Reader(std::io::Error),
     /// Metrics cannot be served.
     #[error(transparent)]
     Status(#[from] ServerError),
@@ -58,6 +61,7 @@ impl PipelineError {
             | Self::Outputs(_)
             | Self::Blind
             | Self::ReaderGone
+            | Self::Reader(_)
             | Self::Status(_)
             | Self::OutputsGone
             | Self::Signals(_) => None,

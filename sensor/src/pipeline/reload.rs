@@ -1,8 +1,11 @@
 //! Settings and rules are replaced while the daemon runs: all in one step, or nothing, and then the reason is said.
 
+use std::path::PathBuf;
+
 use super::source::Input;
-use super::{Pipeline, PipelineError, sink};
+use super::{Pipeline, PipelineError, listed, sink};
 use crate::config::{Settings, needs_restart};
+use crate::event::Action;
 use crate::instance;
 use crate::load::Loaded;
 use crate::notify;
@@ -22,6 +25,18 @@ enum ReloadError {
         .0.join(" and "), if .0.len() == 1 { "it" } else { "them" }
     )]
     NeedsRestart(Vec<&'static str>),
+    /// Its rules need hooks that only a start can attach.
+    #[error(
+        "the new rules ask for {}, which no rule did at the start, and from within its sandbox the daemon attaches nothing \
+         more; restart the daemon (`systemctl restart ldsentry`), or take these rules out", listed(.0)
+    )]
+    NeedsHooks(Vec<Action>),
+    /// An output writes where only a start can let it.
+    #[error(
+        "the daemon cannot write to {} from within its sandbox: that is none of the directories that it wrote to at the start; \
+         restart the daemon (`systemctl restart ldsentry`), or choose one of those", .0.display()
+    )]
+    NeedsDirectory(PathBuf),
     /// An output that is new or changed does not work.
     #[error("{0}")]
     Outputs(String),
@@ -62,6 +77,13 @@ impl Pipeline<'_> {
         let keys = needs_restart(&self.settings, &settings);
         if !keys.is_empty() {
             return Err(ReloadError::NeedsRestart(keys));
+        }
+        let unhooked = self.watcher.unhooked(&loaded.engine);
+        if self.confined.attaches_nothing && !unhooked.is_empty() {
+            return Err(ReloadError::NeedsHooks(unhooked));
+        }
+        if let Some(directory) = self.confined.refuses(&settings) {
+            return Err(ReloadError::NeedsDirectory(directory));
         }
         let change = self.outputs.prepare(&self.settings.output, &settings.output);
         let change = change.map_err(|error| ReloadError::Outputs(error.to_string()))?;

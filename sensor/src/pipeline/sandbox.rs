@@ -9,13 +9,38 @@ use rustix::io::Errno;
 use super::source::Watcher;
 use crate::config::{Sandbox, Settings};
 use crate::instance::RUN_DIRECTORY;
+use crate::links;
 use crate::sandbox::{self, Needs};
 
+/// Directories that the service manager made for the daemon, as systemd.exec(5) names them. What is not written there yet, can be
+/// after a reload.
+const OF_SERVICE_MANAGER: [&str; 2] = ["STATE_DIRECTORY", "LOGS_DIRECTORY"];
+
+/// What the daemon can do no more.
+#[derive(Debug, Default)]
+pub(super) struct Confined {
+    /// Nothing else is attached.
+    pub(super) attaches_nothing: bool,
+    /// The only directories that are written to, without links in their paths.
+    writes_to: Option<Vec<PathBuf>>,
+}
+
+impl Confined {
+    /// Of the directories that these settings want to write to, one that cannot be.
+    pub(super) fn refuses(&self, settings: &Settings) -> Option<PathBuf> {
+        let writes_to = self.writes_to.as_ref()?;
+        settings.written_directories().into_iter().find(|directory| {
+            // What is wrong with one that is not there, the output says.
+            directory.canonicalize().is_ok_and(|real| !writes_to.iter().any(|own| real.starts_with(own)))
+        })
+    }
+}
+
 /// Enters the sandbox, unless the settings say not to, and tells what came of it.
-pub(super) fn enter(settings: &Settings, watcher: &mut Watcher) {
+pub(super) fn enter(settings: &Settings, watcher: &mut Watcher) -> Confined {
     if settings.sensor.sandbox == Sandbox::Off {
         tracing::debug!("sensor.sandbox is \"off\": the daemon keeps all its privileges");
-        return;
+        return Confined::default();
     }
     let needs = Needs {
         directories: directories(settings, watcher),
@@ -28,11 +53,13 @@ pub(super) fn enter(settings: &Settings, watcher: &mut Watcher) {
             directory.display()
         );
     }
+    let real = needs.directories.iter().filter_map(|directory| directory.canonicalize().ok()).collect();
     let sandbox = sandbox::enter(needs);
     tracing::info!("sandbox: {sandbox}");
-    for missing in &sandbox.missing {
-        tracing::warn!("the sandbox is not whole: {missing}");
+    for missing in sandbox.missing.iter().chain(links::kept_by_reader()) {
+        tracing::warn!("the sandbox is not whole (docs/privileges.md says what it takes): {missing}");
     }
+    Confined { attaches_nothing: true, writes_to: sandbox.landlock.map(|_| real) }
 }
 
 /// Where the daemon writes to, and what is wrong with it, if something is.
@@ -70,5 +97,9 @@ fn directories(settings: &Settings, watcher: &Watcher) -> Vec<PathBuf> {
     directories.extend(Some(PathBuf::from(RUN_DIRECTORY)).filter(|directory| directory.is_dir()));
     // What is pinned is removed again: that of another version, and all of it if nothing is to stay.
     directories.extend(settings.sensor.pins.get().filter(|_| watcher.stays()).map(Path::to_owned));
+    for variable in OF_SERVICE_MANAGER {
+        let made = std::env::var_os(variable).unwrap_or_default();
+        directories.extend(std::env::split_paths(&made).filter(|directory| directory.is_dir()));
+    }
     directories
 }

@@ -223,6 +223,14 @@ impl Watcher {
         }
     }
 
+    /// What new rules ask for and nothing is attached for.
+    pub(super) fn unhooked(&self, new: &Engine) -> Vec<Action> {
+        match self {
+            Self::Hooks(kernel) => kernel.unhooked(new.filters().actions()),
+            Self::Fanotify(_) => Vec::new(),
+        }
+    }
+
     /// Watches what new rules need instead of what the old ones did.
     pub(super) fn reload(&mut self, new: &Engine) -> Result<(), PipelineError> {
         match self {

@@ -2,19 +2,30 @@
 //!
 //! Reading is not restricted: what the sensor looks at can be anywhere.
 
+use std::io;
 use std::path::PathBuf;
 
 use landlock::{
     ABI, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, RulesetError, RulesetStatus,
 };
+use rustix::io::Errno;
 
 /// Of this interface (6.2) is all that is used, where the kernel has it.
 const NEWEST: ABI = ABI::V3;
 
 /// Restricts this thread and those that it starts. None where the kernel has no Landlock.
-pub(super) fn restrict(directories: &[PathBuf]) -> Result<Option<i32>, RulesetError> {
-    let Some(version) = version() else { return Ok(None) };
+pub(super) fn restrict(directories: &[PathBuf]) -> io::Result<Option<i32>> {
+    let version = match version() {
+        Ok(version) => version,
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let enforced = write_only_to(directories).map_err(io::Error::other)?;
+    Ok(enforced.then_some(version))
+}
+
+fn write_only_to(directories: &[PathBuf]) -> Result<bool, RulesetError> {
     let writing = AccessFs::from_write(NEWEST);
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -26,11 +37,11 @@ pub(super) fn restrict(directories: &[PathBuf]) -> Result<Option<i32>, RulesetEr
             Some(Ok::<_, RulesetError>(PathBeneath::new(directory, writing)))
         }))?;
     let status = ruleset.restrict_self()?;
-    Ok((status.ruleset != RulesetStatus::NotEnforced).then_some(version))
+    Ok(status.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// Version of the interface, if the kernel has it and it is on.
-pub(super) fn version() -> Option<i32> {
+/// Version of the interface; `NOSYS` if the kernel does not have it, `OPNOTSUPP` if it is off.
+pub(super) fn version() -> Result<i32, Errno> {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with this flag the call takes no structure and gives a number.
     let version = unsafe {
@@ -41,5 +52,8 @@ pub(super) fn version() -> Option<i32> {
             LANDLOCK_CREATE_RULESET_VERSION,
         )
     };
-    i32::try_from(version).ok().filter(|version| *version > 0)
+    i32::try_from(version)
+        .ok()
+        .filter(|version| *version > 0)
+        .ok_or_else(|| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }

@@ -55,7 +55,9 @@ pub fn enter(needs: Needs<'_>) -> Sandbox {
     match directories::restrict(&directories) {
         Ok(Some(version)) => sandbox.landlock = Some(version),
         Ok(None) => {
-            miss("files anywhere can be written to", &"the kernel has no Landlock, or it is not among lsm=");
+            let why = "the kernel has no Landlock (it came with 5.13), or it is not among its security modules: add \
+                       `landlock` to lsm= on the kernel's command line";
+            miss("files anywhere can be written to", &why);
         }
         Err(error) => miss("files anywhere can be written to", &error),
     }
@@ -90,16 +92,25 @@ pub fn confine_helper() {
     let _ = directories::restrict(&[]);
 }
 
-/// Takes everything from this process but what [`crate::links`] needs. Whether that worked.
-pub(crate) fn confine_reader() -> bool {
-    rustix::thread::set_no_new_privs(true).is_ok()
-        && capabilities::keep(CapabilitySet::SYS_PTRACE).is_ok()
-        && system_calls::filter_reader().is_ok()
+/// Takes everything from this process but what [`crate::links`] needs, as far as the kernel does that. Gives what could not
+/// be taken, and why.
+pub(crate) fn confine_reader() -> Vec<String> {
+    let mut missing = Vec::new();
+    if let Err(error) = rustix::thread::set_no_new_privs(true) {
+        missing.push(format!("ldsentry-reader can gain new privileges: {error}"));
+    }
+    if let Err(error) = capabilities::keep(CapabilitySet::SYS_PTRACE) {
+        missing.push(format!("ldsentry-reader keeps all capabilities: {error}"));
+    }
+    if let Err(error) = system_calls::filter_reader() {
+        missing.push(format!("the system calls of ldsentry-reader are not filtered: {error}"));
+    }
+    missing
 }
 
 /// Version of Landlock's interface, if the kernel has it and it is on.
 pub fn landlock_version() -> Option<i32> {
-    directories::version()
+    directories::version().ok()
 }
 
 /// Whether the kernel filters system calls.
