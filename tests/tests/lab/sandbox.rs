@@ -132,26 +132,50 @@ grep -q 'ldsentry-reader' err
 released
 "#;
 
-/// Rules that need no other hooks are taken, those that do need a restart; what is in force goes on.
+/// Rules that need no other hooks are taken. Rules that do, and outputs in other directories, take a restart: then nothing of what
+/// is new is in force, and everything that was is.
 const RELOAD: &str = r#"
 rule() {
     printf '[rule]\nname = "%s"\nrule_id = "%s"\ndescription = "d"\ntype = "eql"\nrisk_score = 1\nseverity = "low"\n' $1 $1
     printf "query = '''file where event.action == \"%s\" and file.name == \"%s\"'''\n" $2 $1
 }
-mkdir rules
+mkdir rules mine
+output() {
+    printf '[sensor]\nsandbox = "on"\n[rules]\ndirs = ["rules"]\n[output.stdout]\nformat = "ndjson"\n[output.file]\npath = "%s"\n' $1 >config.toml
+}
 rule made creation >rules/made.toml
-printf '[sensor]\nsandbox = "on"\n' >config.toml
-launch --config config.toml --rules rules
+output mine/alerts
+launch --config config.toml
 wait_for watching err
 rule other creation >rules/other.toml
 ldsentry reload
 : >other
 wait_for '"kibana.alert.rule.rule_id":"other"' out
+
 rule renamed rename >rules/renamed.toml
+rule third creation >rules/third.toml
 fails ldsentry reload 2>said
-grep -q 'restart the daemon' said
+cat said >&2
+grep -q 'the new rules ask for rename, .* restart the daemon' said
+rm rules/renamed.toml
+mkdir other.d
+output other.d/alerts
+fails ldsentry reload 2>said
+cat said >&2
+grep -q 'cannot write to .*other.d from within its sandbox.* restart the daemon' said
+test ! -e other.d/alerts
+: >third
 : >made
 wait_for '"kibana.alert.rule.rule_id":"made"' out
+wait_for '"kibana.alert.rule.rule_id":"made"' mine/alerts
+test "$(grep -c '"kibana.alert.rule.rule_id":"third"' out)" = 0
+
+# Another file where the first one is does not.
+output mine/others
+ldsentry reload
+rm third
+: >third
+wait_for '"kibana.alert.rule.rule_id":"third"' mine/others
 end TERM
 test $code = 0
 released
