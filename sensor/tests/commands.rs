@@ -182,6 +182,41 @@ fn an_exception_at_fault_is_shown_in_the_configuration() {
     insta::assert_snapshot!(said.stderr);
 }
 
+/// With this, who may not run ldsentry against the cluster can install the templates with any client.
+#[test]
+fn the_set_up_of_elasticsearch_is_printed_on_request() {
+    let site = tempfile::tempdir().unwrap();
+    let set_up = ["setup", "elasticsearch", "--config", "ldsentry.toml", "--print"];
+    let config = site.path().join("ldsentry.toml");
+    fs::write(
+        &config,
+        "[output.elasticsearch]\nurls = [\"http://localhost:1\"]\ndata_stream = \"logs-ldsentry.alerts-prod\"\n",
+    )
+    .unwrap();
+    let text = printed(&site, &set_up, "");
+    let mut requests = Vec::new();
+    for request in text.split("PUT ").filter(|request| !request.is_empty()) {
+        let (path, body) = request.split_once('\n').unwrap();
+        requests.push((path, serde_json::from_str::<Value>(body).unwrap()));
+    }
+    let paths: Vec<_> = requests.iter().map(|(path, _)| *path).collect();
+    assert_eq!(
+        paths,
+        [
+            "/_component_template/ldsentry-ecs-mappings",
+            "/_component_template/ldsentry-alert-mappings",
+            "/_component_template/ldsentry-alerts-settings",
+            "/_index_template/ldsentry-alerts",
+        ]
+    );
+    assert_eq!(requests[3].1["index_patterns"], json!(["logs-ldsentry.alerts-*"]));
+
+    fs::write(&config, "").unwrap();
+    let said = run(&site, &set_up, "");
+    assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""));
+    assert!(said.stderr.contains("[output.elasticsearch]"), "{}", said.stderr);
+}
+
 #[test]
 fn help_has_examples() {
     let site = site();

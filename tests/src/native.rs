@@ -142,9 +142,11 @@ impl Sensor {
         Self::start_by(&mut command, tree, arguments)
     }
 
-    /// Starts it with a socket on which a service manager would listen.
+    /// Starts it with a socket on which a service manager would listen, one that wants to hear each second that it works.
     pub fn start_notifying(tree: &Path, arguments: &[&str], socket: &Path) -> Result<Self> {
-        Self::start_by(Command::new(ldsentry()).env("NOTIFY_SOCKET", socket), tree, arguments)
+        let mut command = Command::new(ldsentry());
+        command.env("NOTIFY_SOCKET", socket).env("WATCHDOG_USEC", "1000000");
+        Self::start_by(&mut command, tree, arguments)
     }
 
     fn start_by(command: &mut Command, tree: &Path, arguments: &[&str]) -> Result<Self> {

@@ -143,7 +143,7 @@ fn what_cannot_be_reloaded_is_said_and_changes_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What systemd's `Type=notify-reload` waits for.
+/// What systemd's `Type=notify-reload` and `WatchdogSec=` wait for.
 #[test]
 fn the_service_manager_hears_of_a_reload() -> Result<()> {
     let Some(tree) = tree()? else { return Ok(()) };
@@ -160,6 +160,9 @@ fn the_service_manager_hears_of_a_reload() -> Result<()> {
     ensure!(reload().code == Some(0));
     while !next()?.starts_with("RELOADING=1\nMONOTONIC_USEC=") {}
     while next()? != "READY=1\n" {}
+    for _ in 0..2 {
+        while next()? != "WATCHDOG=1\n" {}
+    }
     sensor.end(Signal::TERM)?;
     while next()? != "STOPPING=1\n" {}
     Ok(())
