@@ -23,6 +23,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario("impossible", IMPOSSIBLE).alerts(reported(&["one", "unseen"])),
         scenario("off", OFF).alerts(reported(&["unseen"])),
         scenario("output_gone", OUTPUT_GONE).alerts(reported(&["one"])),
+        scenario("killed", KILLED).any_alerts(),
+        scenario("overflow", OVERFLOW).with_changes_in_place().any_alerts(),
         scenario("upgrade", UPGRADE).alerts(reported(&["old", "unread"])),
     ]
 }
@@ -263,6 +265,61 @@ lines 1 created one
 lines 0 gaps
 test ! -e $pins/abi*
 ";
+
+/// Killed again and again while something happens all the time: a server gets all of it, under one id each.
+const KILLED: &str = r#"
+cat >receive.pl <<'END'
+use IO::Socket::UNIX;
+$| = 1;
+my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => 'socket') or die $!;
+while (defined $socket->recv(my $message, 65536)) {
+    print "$message\n";
+}
+END
+perl receive.pl >received &
+printf '[output.syslog]\naddress = "unix://%s/socket"\nmessage = "json"\n' $PWD >config.toml
+printf '[spool]\npath = "%s/spool.redb"\ndead_letters = "%s/dead"\n' $PWD $PWD >>config.toml
+start --config config.toml
+(
+    for number in $(seq 60); do
+        attack create /etc/ld.so.conf.d/made$number >/dev/null
+    done
+) &
+for life in 1 2 3 4; do
+    wait_for "conf.d/made$life" received
+    stop KILL
+    start --config config.toml
+done
+for number in $(seq 60); do
+    wait_for "conf.d/made$number\"" received
+done
+stop INT
+rm /etc/ld.so.conf.d/made*
+ids() {
+    grep '"action":"creation"' received | grep -o '"kibana.alert.uuid":"[0-9a-f]*"' | sort -u
+}
+lines 60 ids
+lines 0 gaps
+test ! -e dead
+"#;
+
+/// More than the ring has room for, with nobody there to read it: the next daemon has what fitted, and says what did not.
+const OVERFLOW: &str = r#"
+printf '[sensor]\nring_bytes = 65536\n' >config.toml
+start --config config.toml
+stop TERM
+attack flood /etc/ld.so.conf.d flooded 300 >/dev/null
+start --config config.toml
+wait_for 'Events of this host were lost' out
+stop INT
+lost=$(sed -n 's/.*events_lost_total{reason=\\"ring_full\\"}":\([0-9]*\).*/\1/p' log | tail -n 1)
+seen=$(grep -c conf.d/flooded all)
+echo "$seen seen, $lost lost"
+test $lost -gt 0
+test $((seen + lost)) = 600
+grep 'Events of this host were lost' all | grep -q "\"lost\":{\"count\":$lost"
+lines 0 gaps
+"#;
 
 /// Other programs, whose records this version can read, and then such as it cannot.
 const UPGRADE: &str = r"
