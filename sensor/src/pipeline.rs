@@ -305,10 +305,11 @@ impl Pipeline<'_> {
         if let Ok(Some(found)) = tokio::time::timeout_at(deadline, self.inventory.join_next()).await {
             self.tell(found.unwrap_or_default());
         }
+        let was_heard = self.outputs.are_working();
         let dropped = self.outputs.close(PATIENCE_AT_EXIT);
         if dropped > 0 {
             tracing::error!("{dropped} alerts could not be delivered before the daemon ended");
-        } else if let Input::Ring(ring, _) = &mut input {
+        } else if was_heard && let Input::Ring(ring, _) = &mut input {
             // What still waits for its outcome, the next daemon finds in the ring.
             let waiting = self.first_waiting(|position| ring.has(position));
             ring.release(waiting.unwrap_or(ring.position()));

@@ -302,11 +302,17 @@ impl Outputs {
     }
 
     /// Whether this process could be killed and no alert that was sent were lost: none waits in memory, be it for an output of
-    /// this host or for the disk.
+    /// this host or for the disk, and none was sent when there was no output any more.
     pub fn has_all_safe(&self) -> bool {
         let network = self.network.as_ref();
         self.is_idle()
+            && self.are_working()
             && network.is_none_or(|network| network.unspooled().is_empty() && network.spool.is_saved())
+    }
+
+    /// Whether there is an output left.
+    pub fn are_working(&self) -> bool {
+        *self.working.borrow() > 0
     }
 
     /// Resolves when the last output is gone for good, so that no alert can be delivered any more.

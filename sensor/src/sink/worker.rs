@@ -54,13 +54,11 @@ impl Worker {
             sink,
             queue: Arc::clone(&queue),
             counters: counters.clone(),
+            working,
             retry: tuning.retry,
             trouble: None,
         };
-        thread::Builder::new().name(format!("output-{name}")).spawn(move || {
-            delivery.run();
-            working.send_modify(|working| *working -= 1);
-        })?;
+        thread::Builder::new().name(format!("output-{name}")).spawn(move || delivery.run())?;
         Ok(Self { name, queue, counters, drops: Mutex::new(Throttle::new(LOG_INTERVAL)) })
     }
 
@@ -115,6 +113,7 @@ struct Delivery {
     sink: Box<dyn Sink>,
     queue: Arc<Queue<Arc<dyn Record>>>,
     counters: OutputCounters,
+    working: Arc<watch::Sender<usize>>,
     retry: Duration,
     trouble: Option<Throttle>,
 }
@@ -129,6 +128,8 @@ impl Delivery {
                     self.queue.complete(|| self.counters.dropped.increment());
                 }
                 Err(SinkError::Gone(failure)) => {
+                    // First: that nothing waits is not to be taken for a delivery.
+                    self.end();
                     let lost = self.queue.discard(|lost| self.counters.dropped.add(lost));
                     let output = self.sink.name();
                     tracing::error!(output, "{failure}; dropped {lost} alerts, and will drop all others");
@@ -136,6 +137,12 @@ impl Delivery {
                 }
             }
         }
+        self.end();
+    }
+
+    /// One output less that works.
+    fn end(&self) {
+        self.working.send_modify(|working| *working -= 1);
     }
 
     /// Delivers `alert`, however often that has to be tried. An error is the last one, at the daemon's end or the output's.
