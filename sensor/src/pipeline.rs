@@ -90,6 +90,7 @@ pub async fn run(
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
     memory::refuse_huge_pages();
+    let begun_ns = boot_ns();
     let health = Health::default();
     let server = settings.metrics.as_ref().map(|metrics| StatusServer::bind(metrics.listen)).transpose()?;
     let source::Begun { mut watcher, mut input, past } =
@@ -127,7 +128,7 @@ pub async fn run(
         handover: None,
         presence,
         losses: Losses::default(),
-        seen_ns: before.as_ref().map_or_else(boot_ns, |before| before.boot_ns),
+        seen_ns: before.as_ref().map_or(begun_ns, |before| before.boot_ns),
         absence_due: Duration::ZERO,
         searches: Searches::default(),
         inventory,

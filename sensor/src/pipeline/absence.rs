@@ -57,7 +57,11 @@ impl Pipeline<'_> {
         if !predecessors.is_empty() {
             self.handover = Some(Handover::new(predecessors, since_ns));
         }
-        let Some(before) = before else { return };
+        let Some(before) = before else {
+            // Nobody watched before, so that is true whatever waits for outputs: one that is killed early leaves it to the next.
+            self.presence.note(self.seen_ns, self.watcher.links(), self.losses.told);
+            return;
+        };
         let reason = if goes_on && links >= before.links {
             return;
         } else if goes_on {

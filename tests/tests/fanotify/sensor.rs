@@ -67,6 +67,8 @@ fn a_sensor_that_was_stopped_or_killed_reports_the_gap_and_what_changed_in_it() 
     // It is to be older than a tick of the kernel's clock.
     std::thread::sleep(std::time::Duration::from_millis(20));
     let sensor = Sensor::start(tree.path(), FANOTIFY)?;
+    let noted = fs::read_to_string("/run/ldsentry/last-seen")?;
+    assert!(noted.contains("boot_ns"), "a daemon that is killed at once leaves {noted:?} to the next");
     let ended = sensor.end(Signal::TERM)?;
     assert!(!ended.stderr.contains("gap:"), "{}", ended.stderr);
     shell(tree.path(), "touch $T/etc/ld.so.preload; mv $T/prepared $T/etc/ld.so.conf.d/renamed")?;
