@@ -31,24 +31,29 @@ mod http;
 const ALERT_INTERVAL: Duration = Duration::from_millis(20);
 const FAULT_INTERVAL: Duration = Duration::from_millis(700);
 
-/// How often each id came to the webhook, about which files, and how it misbehaves for now.
+/// How often each id came to the webhook, which alerts those are, and how it misbehaves for now.
 #[derive(Default)]
 struct Hook {
     received: BTreeMap<String, u32>,
-    files: BTreeSet<String>,
+    alerts: BTreeMap<String, Value>,
     fault: Option<Fault>,
 }
 
 impl Hook {
     fn answer(&mut self, body: &[u8]) -> Answer {
         let done = || Answer::json(200, &Value::Bool(true));
-        if let Some(Fault::Status(status)) = self.fault {
-            return Answer::Reply(status, "text/plain", String::new());
+        match self.fault {
+            Some(Fault::Status(status)) => return Answer::Reply(status, "text/plain", String::new()),
+            Some(Fault::WebPage) => {
+                return Answer::Reply(200, "text/html", "<html>Welcome</html>".to_owned());
+            }
+            _ => {}
         }
         let alerts: Vec<Value> = serde_json::from_slice(body).unwrap();
         for alert in alerts {
-            *self.received.entry(id(&alert).unwrap()).or_default() += 1;
-            self.files.extend(file(&alert));
+            let id = id(&alert).unwrap();
+            *self.received.entry(id.clone()).or_default() += 1;
+            self.alerts.insert(id, alert);
         }
         match self.fault {
             Some(Fault::Hang) => Answer::Hang,
@@ -64,6 +69,28 @@ fn id(alert: &Value) -> Option<String> {
 
 fn file(alert: &Value) -> Option<String> {
     lookup(alert, "file.path").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// The ids under which each file was told of, but for what was found by looking.
+fn ids_by_file<'a>(
+    alerts: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let mut ids: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (id, alert) in alerts.filter(|(_, alert)| !is_found_by_looking(alert)) {
+        if let Some(file) = file(alert) {
+            ids.entry(file).or_default().insert(id.clone());
+        }
+    }
+    ids
+}
+
+/// What became of an output's alerts, in the counters of a daemon that has ended.
+fn counter(ended: &Ended, output: &str, result: &str) -> Result<u64> {
+    ended.counter(&format!("ldsentry_output_alerts_total{{output=\"{output}\",result=\"{result}\"}}"))
+}
+
+fn waiting(ended: &Ended, output: &str) -> Result<u64> {
+    ended.counter(&format!("ldsentry_output_waiting_alerts{{output=\"{output}\"}}"))
 }
 
 /// A daemon that starts looks for what changed since the one before saw everything, and finds files again of which that one has
@@ -131,10 +158,13 @@ fn delivery_loses_nothing_whatever_fails() -> Result<()> {
         Ok::<_, anyhow::Error>((made?, result?))
     })?;
 
-    // Everything works again; the last daemon ends in peace, and one after it delivers what may be left.
+    // A daemon ends in peace, and leaves something; everything works again, and the one after it delivers that.
     server.server.restart();
+    hook.lock().unwrap().fault = Some(Fault::Status(503));
+    fs::write(tree.join(format!("etc/ld.so.conf.d/{made}.conf")), "")?;
+    let made = made + 1;
+    let before = daemon.end(Signal::TERM)?;
     hook.lock().unwrap().fault = None;
-    daemon.end(Signal::TERM)?;
     daemon.start()?;
     let shown = daemon.shown.clone();
     let files: Vec<_> = (0..made)
@@ -144,10 +174,11 @@ fn delivery_loses_nothing_whatever_fails() -> Result<()> {
     let everything = wait_for("delivery of everything", || {
         let (state, hook) = (server.state(), hook.lock().unwrap());
         let stored: BTreeSet<_> = state.documents.values().filter_map(|(_, alert)| file(alert)).collect();
+        let received: BTreeSet<_> = hook.alerts.values().filter_map(file).collect();
         missing.clear();
         for (output, files_there, ids_there) in [
             ("elasticsearch", &stored, state.documents.keys().collect::<BTreeSet<_>>()),
-            ("webhook", &hook.files, hook.received.keys().collect()),
+            ("webhook", &received, hook.received.keys().collect()),
         ] {
             let files = files.iter().filter(|file| !files_there.contains(*file));
             let ids = shown.iter().filter(|id| !ids_there.contains(id));
@@ -158,19 +189,25 @@ fn delivery_loses_nothing_whatever_fails() -> Result<()> {
     everything
         .with_context(|| format!("{} of {made} files, and what was shown: {missing:#?}", missing.len()))?;
     let ended = daemon.end(Signal::TERM)?;
-    let counter = |output: &str, result: &str| {
-        ended.counter(&format!("ldsentry_output_alerts_total{{output=\"{output}\",result=\"{result}\"}}"))
-    };
+    ensure!(waiting(&before, "webhook")? > 0, "nothing was left for the last daemon");
+    let raised = counter(&ended, "stdout", "delivered")? + counter(&ended, "stdout", "dropped")?;
     for output in ["elasticsearch", "webhook"] {
         for result in ["dropped", "rejected"] {
-            assert_eq!(counter(output, result)?, 0, "{output} {result}");
+            assert_eq!(counter(&ended, output, result)?, 0, "{output} {result}");
         }
-        let waiting = ended.counter(&format!("ldsentry_output_waiting_alerts{{output=\"{output}\"}}"))?;
-        assert_eq!(waiting, 0, "{output}");
+        assert_eq!(waiting(&ended, output)?, 0, "{output}");
+        let done = counter(&ended, output, "delivered")? + counter(&ended, output, "summarized")?;
+        assert_eq!(done, waiting(&before, output)? + raised, "{output}: what came, and what became of it");
     }
-    let state = server.state();
-    assert_eq!(state.created.len(), state.documents.len(), "none is stored twice");
-    let again: u32 = hook.lock().unwrap().received.values().map(|count| count - 1).sum();
+    let (state, hook) = (server.state(), hook.lock().unwrap());
+    for (output, ids) in [
+        ("elasticsearch", ids_by_file(state.documents.iter().map(|(id, (_, alert))| (id, alert)))),
+        ("webhook", ids_by_file(hook.alerts.iter())),
+    ] {
+        let twice: Vec<_> = ids.iter().filter(|(_, ids)| ids.len() > 1).collect();
+        ensure!(twice.is_empty(), "{output} has files under several ids: {twice:#?}");
+    }
+    let again: u32 = hook.received.values().map(|count| count - 1).sum();
     say(&format!(
         "{made} files made, {kills} daemons killed, {} alerts shown, {} stored, {} delivered again to Elasticsearch and {again} to \
          the webhook",
@@ -230,11 +267,47 @@ fn events_are_delivered_beside_alerts_if_asked_for() -> Result<()> {
         }
         ensure!(id(found[0]).is_none(), "an event is no alert");
     }
-    let delivered = |output: &str| {
-        ended.counter(&format!("ldsentry_output_alerts_total{{output=\"{output}\",result=\"delivered\"}}"))
-    };
+    let delivered = |output: &str| counter(&ended, output, "delivered");
     assert_eq!((delivered("elasticsearch")?, delivered("elasticsearch_events")?), (1, 2));
     ensure!(tree.join("state/spool.events.redb").exists(), "events have a spool of their own");
+    Ok(())
+}
+
+/// The next daemon delivers what the server did not take.
+#[test]
+fn a_server_that_hangs_keeps_no_daemon_from_ending() -> Result<()> {
+    if !isolate()? {
+        return Ok(());
+    }
+    let (directory, hook) = (tempfile::tempdir()?, Arc::new(Mutex::new(Hook::default())));
+    let tree = directory.path();
+    fs::create_dir_all(tree.join("etc/ld.so.conf.d"))?;
+    hook.lock().unwrap().fault = Some(Fault::Hang);
+    let their_hook = Arc::clone(&hook);
+    let webhook = HttpServer::start(move |request| their_hook.lock().unwrap().answer(&request.body));
+    // Longer than the test waits for anything.
+    let config = format!(
+        "[spool]\npath = 'state/spool.redb'\ndead_letters = 'dead.ndjson'\n\
+         [output.webhook]\nurl = '{}'\ntimeout = '10m'\n",
+        webhook.url()
+    );
+    fs::write(tree.join("ldsentry.toml"), config)?;
+    let mut daemon = Daemon { tree, sensor: None, shown: BTreeSet::new() };
+    daemon.start()?;
+    fs::write(tree.join("etc/ld.so.preload"), "")?;
+    wait_for("first attempt", || Ok((!hook.lock().unwrap().received.is_empty()).then_some(())))?;
+    let ended = daemon.end(Signal::TERM)?;
+    ensure!(ended.status.success(), "{}", ended.stderr);
+    let left = waiting(&ended, "webhook")?;
+    ensure!(left > 0, "it waited for the server: {}", ended.stderr);
+    hook.lock().unwrap().fault = None;
+    daemon.start()?;
+    let id = hook.lock().unwrap().received.keys().next().cloned().context("an alert was received")?;
+    wait_for("second attempt", || Ok((hook.lock().unwrap().received[&id] == 2).then_some(())))?;
+    let ended = daemon.end(Signal::TERM)?;
+    // The gap between the two is an alert too.
+    let raised = counter(&ended, "stdout", "delivered")?;
+    assert_eq!((counter(&ended, "webhook", "delivered")?, waiting(&ended, "webhook")?), (left + raised, 0));
     Ok(())
 }
 
