@@ -15,6 +15,19 @@ struct Rig {
 }
 
 impl Rig {
+    /// A file is where the directory was.
+    fn take_disk_away(&self) {
+        let (state, aside) = (self.directory.path().join("state"), self.directory.path().join("aside"));
+        fs::rename(&state, &aside).unwrap();
+        fs::write(&state, "").unwrap();
+    }
+
+    fn bring_disk_back(&self) {
+        let (state, aside) = (self.directory.path().join("state"), self.directory.path().join("aside"));
+        fs::remove_file(&state).unwrap();
+        fs::rename(&aside, &state).unwrap();
+    }
+
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options =
@@ -265,9 +278,7 @@ fn where_the_disk_does_not_work_memory_keeps_the_newest() {
     const LENGTH: usize = 1 << 20;
     let rig = Rig::new();
     append(&rig.open(&["fast", "slow"]), 100..102);
-    let (state, aside) = (rig.directory.path().join("state"), rig.directory.path().join("aside"));
-    fs::rename(&state, &aside).unwrap();
-    fs::write(&state, "").unwrap();
+    rig.take_disk_away();
     let spool = rig.open(&["fast", "slow"]);
     for number in 0..COUNT {
         spool.append([(number.to_string(), "x".repeat(LENGTH))]);
@@ -280,8 +291,7 @@ fn where_the_disk_does_not_work_memory_keeps_the_newest() {
     let fits = kept / LENGTH;
     assert_eq!(rig.dropped("slow") as usize, COUNT - fits);
     assert_eq!(rig.dropped("fast") as usize, COUNT - fits - COUNT / 4 - 1);
-    fs::remove_file(&state).unwrap();
-    fs::rename(&aside, &state).unwrap();
+    rig.bring_disk_back();
     while !spool.is_saved() {
         spool.wait_unless_closed("slow", Duration::from_millis(10));
     }
@@ -294,14 +304,11 @@ fn where_the_disk_does_not_work_memory_keeps_the_newest() {
 fn what_an_earlier_daemon_left_comes_first_once_it_can_be_read() {
     let rig = Rig::new();
     append(&rig.open(&["fast", "slow"]), 100..102);
-    let (state, aside) = (rig.directory.path().join("state"), rig.directory.path().join("aside"));
-    fs::rename(&state, &aside).unwrap();
-    fs::write(&state, "").unwrap();
+    rig.take_disk_away();
     let spool = rig.open(&["fast", "slow"]);
     without_a_disk(&rig, &spool);
     let overtaken = next(&spool, "slow");
-    fs::remove_file(&state).unwrap();
-    fs::rename(&aside, &state).unwrap();
+    rig.bring_disk_back();
     while !spool.is_saved() {
         spool.wait_unless_closed("slow", Duration::from_millis(10));
     }
