@@ -1,6 +1,7 @@
 //! Configuration and rules change while the daemon watches: all at once, or nothing.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
@@ -153,8 +154,14 @@ fn the_service_manager_hears_of_a_reload() -> Result<()> {
     let sensor = Sensor::start_notifying(tree.path(), &["--source", "fanotify"], &path)?;
     let next = || -> Result<String> {
         let mut message = [0; 4096];
-        let length = socket.recv(&mut message).context("waiting for the daemon's word")?;
-        Ok(String::from_utf8_lossy(&message[..length]).into_owned())
+        loop {
+            match socket.recv(&mut message) {
+                // A machine that was frozen meanwhile says so.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("waiting for the daemon's word"),
+                Ok(length) => return Ok(String::from_utf8_lossy(&message[..length]).into_owned()),
+            }
+        }
     };
     while next()? != "READY=1\n" {}
     ensure!(reload().code == Some(0));
