@@ -223,10 +223,7 @@ impl State {
         let index = |sequence| self.slots.partition_point(|slot| slot.sequence < sequence);
         for (output, progress) in &self.outputs {
             let lost = index(end).saturating_sub(index(progress.position.max(begin))) as u64;
-            self.counters[output].dropped.add(lost);
-            if lost > 0 && self.drops.admit(Instant::now()).is_some() {
-                tracing::error!(output, "dropped {lost} alerts: {reason}");
-            }
+            count_dropped(&self.counters, &mut self.drops, output, lost, &reason);
         }
         let slots = index(begin)..index(end);
         self.bytes -= self.slots.drain(slots).map(|slot| slot.bytes).sum::<usize>();
@@ -252,10 +249,7 @@ impl State {
             let index = |sequence| slots.partition_point(|slot| slot.sequence < sequence);
             let lost = index(first).saturating_sub(index(progress.position)) as u64;
             progress.position = progress.position.max(first);
-            counters[output].dropped.add(lost);
-            if lost > 0 && drops.admit(Instant::now()).is_some() {
-                tracing::error!(output, "dropped {lost} alerts: {reason}");
-            }
+            count_dropped(counters, drops, output, lost, reason);
         }
         self.unsaved_progress = true;
         self.forget_delivered();
@@ -376,6 +370,19 @@ impl State {
                 path.display()
             );
         }
+    }
+}
+
+fn count_dropped(
+    counters: &BTreeMap<String, SpoolCounters>,
+    drops: &mut Throttle,
+    output: &str,
+    lost: u64,
+    reason: &str,
+) {
+    counters[output].dropped.add(lost);
+    if lost > 0 && drops.admit(Instant::now()).is_some() {
+        tracing::error!(output, "dropped {lost} alerts: {reason}");
     }
 }
 
