@@ -298,9 +298,7 @@ where
 #[cfg(test)]
 mod tests {
     use aya::EbpfLoader;
-    use zerocopy::IntoBytes as _;
 
-    use super::super::offsets;
     use super::*;
 
     /// Where kprobes are taken, the verifier says in a second what takes minutes in an emulated kernel. The offsets that it

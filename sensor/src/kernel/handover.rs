@@ -20,8 +20,7 @@ impl Predecessor {
     pub(super) fn retire(set: Set) -> Result<(Option<Self>, usize), PinsError> {
         let links = set.remove_links()?;
         if set.abi() == Some(ABI)
-            && let Ok(map) = aya::maps::MapData::from_pin(set.map("EVENTS"))
-            && let Ok(ring) = Ring::open(aya::maps::Map::RingBuf(map))
+            && let Some(ring) = Ring::of(&set)
         {
             return Ok((Some(Self { set, ring }), links));
         }

@@ -5,7 +5,6 @@
 //! twice in a row, so that no record is torn apart at the end.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -18,8 +17,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes as _;
 
+use super::pins::Set;
 use super::{KernelError, PinsError};
 
+/// The map.
+const MAP: &str = "EVENTS";
 /// Of a record's length: it is being written.
 const BUSY: u32 = 1 << 31;
 /// Of a record's length: it is none.
@@ -50,11 +52,17 @@ impl Ring {
             clippy::expect_used,
             reason = "the object is embedded, and every test of the lab would fail"
         )]
-        let map = ebpf.take_map("EVENTS").expect("the embedded object has this map");
+        let map = ebpf.take_map(MAP).expect("the embedded object has this map");
         Self::open(map)
     }
 
-    pub(super) fn open(map: Map) -> Result<Self, KernelError> {
+    /// The one that is pinned in a set, if it can be read.
+    pub(super) fn of(set: &Set) -> Option<Self> {
+        let map = MapData::from_pin(set.map(MAP)).ok()?;
+        Self::open(Map::RingBuf(map)).ok()
+    }
+
+    fn open(map: Map) -> Result<Self, KernelError> {
         let Map::RingBuf(map) = map else { return Err(KernelError::NoRing) };
         let size = map.info().map_err(|source| KernelError::Map { doing: "open the ring buffer", source })?;
         let size = size.max_entries() as usize;
@@ -110,10 +118,9 @@ impl Ring {
         self.positions.producer.position().load(Ordering::Acquire).wrapping_sub(self.positions.released)
     }
 
-    pub(super) fn pin(&self, path: &Path) -> Result<(), PinsError> {
-        let failed =
-            |error: aya::pin::PinError| PinsError::Pin { path: path.to_owned(), reason: error.to_string() };
-        self.map.pin(path).map_err(failed)
+    pub(super) fn pin(&self, set: &Set) -> Result<(), PinsError> {
+        let path = set.map(MAP);
+        self.map.pin(&path).map_err(|error| PinsError::Pin { path, reason: error.to_string() })
     }
 
     /// Reads again what was not released, without what this process did.

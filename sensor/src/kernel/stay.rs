@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use aya::maps::{Map, MapData};
-
 use super::diagnostics;
 use super::handover::Predecessor;
 use super::load::is_own;
@@ -61,7 +59,7 @@ impl Kernel {
             let path = set.map(name);
             map.pin(&path).map_err(|error| PinsError::Pin { path, reason: error.to_string() })?;
         }
-        ring.pin(&set.map("EVENTS"))?;
+        ring.pin(set)?;
         self.pin_programs(set)
     }
 
@@ -105,8 +103,7 @@ pub fn unload(directory: &Path) -> Result<Option<(Removed, usize)>, PinsError> {
     let Some(pins) = Pins::find(directory)? else { return Ok(None) };
     let (mut removed, mut unread) = (Removed::default(), 0);
     for set in pins.sets()? {
-        let map = MapData::from_pin(set.map("EVENTS"));
-        unread += map.ok().and_then(|map| Ring::open(Map::RingBuf(map)).ok()).map_or(0, |ring| ring.unread());
+        unread += Ring::of(&set).map_or(0, |ring| ring.unread());
         let Removed { links, maps } = set.remove()?;
         removed.links += links;
         removed.maps += maps;
