@@ -36,10 +36,10 @@ use crate::detect::{Engine, Exclusion};
 use crate::ecs;
 use crate::event::{Action, Event};
 use crate::filter::Filters;
-use crate::host::{Host as _, Procfs};
+use crate::host::{Host as _, Procfs, boot_ns};
 use crate::instance::Instance;
 use crate::inventory::Inventory;
-use crate::kernel::{self, AttachMode, Diagnostics};
+use crate::kernel::{self, AttachMode, Diagnostics, Overlap};
 use crate::links;
 use crate::load::Loaded;
 use crate::log::Log;
@@ -48,7 +48,7 @@ use crate::metrics::{Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
 use crate::prefix::Prefix;
-use crate::presence::{Presence, boot_ns};
+use crate::presence::Presence;
 use crate::rule::Rule;
 use crate::self_test::{RULE_ID as SELF_TEST_RULE_ID, SelfTest};
 use crate::sink::{self, Outputs};
@@ -126,6 +126,7 @@ pub async fn run(
         mounts_due: Some(Duration::ZERO),
         release_due: None,
         handover: None,
+        overlap: Overlap::default(),
         presence,
         losses: Losses::default(),
         seen_ns: before.as_ref().map_or(begun_ns, |before| before.boot_ns),
@@ -187,6 +188,8 @@ struct Pipeline<'l> {
     /// When to try again to give the ring's place back.
     release_due: Option<Duration>,
     handover: Option<Handover>,
+    /// What its programs and this daemon's both saw.
+    overlap: Overlap,
     presence: Presence,
     losses: Losses,
     /// Until when everything was seen, and was or will be told, boot clock.

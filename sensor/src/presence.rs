@@ -6,8 +6,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::fs::OFlags;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+
+use crate::host::boot_ns;
 
 /// Where it stands.
 const FILE: &str = "/run/ldsentry/last-seen";
@@ -72,12 +73,6 @@ impl Presence {
         // Who cannot write to memory has other troubles, and says so.
         let _ = file.write_at(&text, 0);
     }
-}
-
-/// The boot clock's time, suspend included.
-pub fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 #[cfg(test)]

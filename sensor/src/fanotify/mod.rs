@@ -22,7 +22,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 
 pub use self::error::FanotifyError;
 use self::event::{Entry, Notification, Notifications};
@@ -33,7 +32,7 @@ use self::process::{Pidfd, Who};
 use self::system::Abilities;
 use self::writers::Writers;
 use crate::event::{Action, Event, EventId, File, Origin, Outcome, SELF_TEST};
-use crate::host::Host;
+use crate::host::{Host, boot_ns};
 use crate::prefix::Prefix;
 
 /// Some hundred notifications.
@@ -462,9 +461,4 @@ fn masks(abilities: Abilities, actions: &BTreeSet<Action>) -> Masks {
 
 fn is_rename(notification: &Notification<'_>) -> bool {
     notification.mask & RENAMES != 0
-}
-
-fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -48,6 +48,11 @@ fn measure_offset() -> i128 {
     offset
 }
 
+/// The boot clock's time in nanoseconds, suspend included.
+pub fn boot_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Boottime)) as u64
+}
+
 fn nanoseconds(time: Timespec) -> i128 {
     i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }
@@ -80,8 +85,7 @@ mod tests {
 
     #[test]
     fn the_present_on_the_boot_clock_is_the_present() {
-        let boot_ns = nanoseconds(clock_gettime(ClockId::Boottime)) as u64;
-        let wall = BootClock::default().wall_clock(boot_ns);
+        let wall = BootClock::default().wall_clock(boot_ns());
         let apart = jiff::Timestamp::now().duration_since(wall).abs();
         assert!(apart < jiff::SignedDuration::from_secs(5), "{wall} is {apart} away");
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::event;
 
+pub use clock::boot_ns;
 pub use process::ProcessStat;
 pub use procfs::Procfs;
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::alert::{Alert, Source};
+use crate::ecs;
 use crate::event::Host;
 use crate::rule::{Parsed, Rule};
 
@@ -99,13 +100,7 @@ fn document(
             "module": "ldsentry",
             "dataset": "ldsentry.file",
         },
-        "host": {
-            "id": host.id,
-            "name": host.hostname,
-            "hostname": host.hostname,
-            "boot": {"id": host.boot_id},
-            "os": {"type": "linux"},
-        },
+        "host": ecs::host(host),
         "agent": {"type": "ldsentry", "version": env!("CARGO_PKG_VERSION")},
     });
     let Value::Object(document) = document else { return Map::new() };

@@ -10,10 +10,11 @@ use super::Pipeline;
 use super::records::Handover;
 use super::source::{Past, Watcher};
 use crate::alert::Alert;
-use crate::host::Host as _;
+use crate::host::{Host as _, boot_ns};
+use crate::kernel::{Left, Overlap};
 use crate::metrics::Counter;
 use crate::notice::{self, Blindness, Lost};
-use crate::presence::{LastSeen, boot_ns};
+use crate::presence::LastSeen;
 use crate::sink::Record;
 
 /// How soon after something was seen that is noted, and losses are told.
@@ -46,7 +47,7 @@ impl Pipeline<'_> {
     /// Says that nothing was watched between `before` and now, if that is so, and goes on from what was.
     pub(super) fn report_gap(&mut self, before: Option<&LastSeen>, past: Past) {
         self.losses.whole_ns = before.map_or_else(boot_ns, |before| before.boot_ns);
-        let Past { is_same, links, predecessors, unreadable, since_ns } = past;
+        let Past { is_same, left: Left { links, predecessors, unreadable }, since_ns } = past;
         if is_same {
             self.losses.earlier = before.map_or(0, |before| before.lost);
             self.losses.told = self.losses.earlier;
@@ -55,7 +56,8 @@ impl Pipeline<'_> {
         self.watcher.look_back(watched_until);
         let goes_on = is_same || !predecessors.is_empty();
         if !predecessors.is_empty() {
-            self.handover = Some(Handover::new(predecessors, since_ns));
+            self.overlap = Overlap::begin(since_ns);
+            self.handover = Some(Handover::new(predecessors));
         }
         let Some(before) = before else {
             // Nobody watched before, so that is true whatever waits for outputs: one that is killed early leaves it to the next.

@@ -10,10 +10,10 @@ use super::source::{Input, Watcher};
 use super::{Pipeline, PipelineError};
 use crate::decode::{RawRecord, decode};
 use crate::enrich::enrich;
+use crate::host::boot_ns;
 use crate::kernel::{Overlap, Predecessor, Ring, Witness};
 use crate::memory;
 use crate::metrics::Counter;
-use crate::presence::boot_ns;
 
 /// How long it must have been quiet before mounts are looked at: that reads the mounts of every namespace.
 const MOUNTS_SETTLE: Duration = Duration::from_secs(5);
@@ -27,13 +27,12 @@ const HANDOVER_PAUSE: Duration = Duration::from_millis(20);
 /// Programs of another daemon, which watch until the kernel has let go of them.
 pub(super) struct Handover {
     predecessors: Vec<Predecessor>,
-    overlap: Overlap,
     began: Instant,
 }
 
 impl Handover {
-    pub(super) fn new(predecessors: Vec<Predecessor>, since_ns: u64) -> Self {
-        Self { predecessors, overlap: Overlap::begin(since_ns), began: Instant::now() }
+    pub(super) fn new(predecessors: Vec<Predecessor>) -> Self {
+        Self { predecessors, began: Instant::now() }
     }
 }
 
@@ -98,17 +97,14 @@ impl Pipeline<'_> {
         let Some(mut handover) = self.handover.take() else { return };
         for predecessor in &mut handover.predecessors {
             while let Some(record) = predecessor.ring().read() {
-                let bytes = record.bytes.to_vec();
-                let overlap = std::mem::replace(&mut handover.overlap, Overlap::begin(u64::MAX));
-                self.handover = Some(Handover { predecessors: Vec::new(), overlap, began: handover.began });
-                self.take(&bytes, None, Witness::Predecessor);
-                handover.overlap = self.handover.take().map(|handover| handover.overlap).unwrap_or_default();
+                self.take(record.bytes, None, Witness::Predecessor);
                 self.raise();
             }
         }
         let is_over = handover.began.elapsed() > Overlap::LENGTH;
         if is_over && !self.outcomes.positions().any(|position| position.is_none()) {
             self.outputs.flush();
+            self.overlap = Overlap::default();
             handover.predecessors.into_iter().for_each(Predecessor::remove);
         } else {
             self.handover = Some(handover);
@@ -135,8 +131,7 @@ impl Pipeline<'_> {
     fn take(&mut self, record: &[u8], position: Option<usize>, witness: Witness) {
         match decode(record) {
             Ok(RawRecord::Event(raw)) => {
-                let handover = self.handover.as_mut();
-                if handover.is_some_and(|handover| handover.overlap.is_known(&raw.fixed, witness)) {
+                if self.overlap.is_known(&raw.fixed, witness) {
                     return;
                 }
                 let events = enrich(&raw, &mut self.host);

@@ -14,10 +14,10 @@ use crate::decode::decode_process;
 use crate::detect::Engine;
 use crate::event::Action;
 use crate::fanotify::{Fanotify, FanotifyError, Recall};
-use crate::kernel::{self, Diagnostics, Kernel, KernelError, Opened, Predecessor, Processes, Removed, Ring};
+use crate::host::boot_ns;
+use crate::kernel::{self, Diagnostics, Kernel, KernelError, Left, Opened, Processes, Removed, Ring};
 use crate::metrics::{Counter, Metrics};
 use crate::prefix::Prefix;
-use crate::presence::boot_ns;
 
 /// What watches. It stops when this is dropped.
 pub(super) enum Watcher {
@@ -43,12 +43,8 @@ pub(super) struct Begun {
 pub(super) struct Past {
     /// The programs are those that were at work before.
     pub(super) is_same: bool,
-    /// Links that there were.
-    pub(super) links: usize,
-    /// Those whose records are to be read.
-    pub(super) predecessors: Vec<Predecessor>,
-    /// How many cannot be read.
-    pub(super) unreadable: usize,
+    /// Those, and other programs.
+    pub(super) left: Left,
     /// Since when this daemon's own programs watch, boot clock.
     pub(super) since_ns: u64,
 }
@@ -129,14 +125,9 @@ fn open_hooks(options: &SensorOptions, engine: &Engine) -> Result<Begun, KernelE
     kernel.set_filters(&filters)?;
     let since_ns = boot_ns();
     // Only now, so that there is no moment in which nobody watches.
-    let left = kernel.pin(&ring);
-    let past = Past {
-        is_same: found.is_some(),
-        links: found.unwrap_or(0) + left.links,
-        predecessors: left.predecessors,
-        unreadable: left.unreadable,
-        since_ns,
-    };
+    let mut left = kernel.pin(&ring);
+    left.links += found.unwrap_or(0);
+    let past = Past { is_same: found.is_some(), left, since_ns };
     let descriptor = ring.descriptor()?;
     Ok(Begun {
         watcher: Watcher::Hooks(Box::new(kernel)),
