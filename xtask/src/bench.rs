@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 pub use self::results::{Results, Stored};
+use crate::architecture::Architecture;
 use crate::command::{Step, workspace};
 use crate::dist;
 use crate::lab::{Binaries, Guest, GuestOptions, Machine, Payload, Plan, Root, Scenario, Series, build};
@@ -83,7 +84,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
         Some(daemon) => daemon.clone(),
         None if shipped => {
             let step = Step::begin("building the static daemon (minutes)");
-            let daemon = dist::daemon::build(&dist::Tree::here())?;
+            let daemon = dist::daemon::build(&dist::Tree::here(Architecture::Amd64))?;
             step.done();
             daemon
         }

@@ -14,6 +14,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
+use crate::architecture::Architecture;
 use crate::command::{Step, output, target_directory, workspace};
 use packages::Profile;
 
@@ -26,27 +27,36 @@ pub struct Tree {
     pub sources: PathBuf,
     /// Cargo's target directory.
     pub target: PathBuf,
+    /// What is built for.
+    pub architecture: Architecture,
 }
 
 impl Tree {
     /// The tree that this program is of.
-    pub fn here() -> Self {
-        Self { sources: workspace(), target: target_directory() }
+    pub fn here(architecture: Architecture) -> Self {
+        Self { sources: workspace(), target: target_directory(), architecture }
     }
 }
 
 /// Builds everything. With `twice` it is built a second time, somewhere else, and must come out the same.
-pub fn run(twice: bool) -> Result<()> {
+pub fn run(architecture: Architecture, twice: bool) -> Result<()> {
     tools::install()?;
-    let here = Tree::here();
-    let directory = here.target.join("dist");
+    architecture.prepare()?;
+    let here = Tree::here(architecture);
+    let directory = here.target.join(match architecture {
+        Architecture::Amd64 => "dist",
+        Architecture::Arm64 => "dist-arm64",
+    });
     make(&here, &directory)?;
     if twice {
         let changes = output(Command::new("git").args(["status", "--porcelain"]).current_dir(workspace()))?;
         ensure!(changes.is_empty(), "what is not committed would not be in the second build:\n{changes}");
         let elsewhere = tempfile::tempdir_in(&here.target)?;
-        let there =
-            Tree { sources: elsewhere.path().join("sources"), target: elsewhere.path().join("target") };
+        let there = Tree {
+            sources: elsewhere.path().join("sources"),
+            target: elsewhere.path().join("target"),
+            architecture,
+        };
         output(Command::new("git").args(["clone", "--quiet"]).arg(workspace()).arg(&there.sources))?;
         let again = elsewhere.path().join("dist");
         make(&there, &again)?;
@@ -67,8 +77,9 @@ fn make(tree: &Tree, directory: &Path) -> Result<()> {
     packages::prepare(tree)?;
     packages::deb(tree, Profile::Release, version(), directory)?;
     packages::rpm(tree, Profile::Release, directory)?;
-    let image = directory.join(format!("ldsentry-{}-oci-amd64.tar", version()));
-    image::write(&daemon, "amd64", version(), &image)?;
+    let architecture = tree.architecture.name();
+    let image = directory.join(format!("ldsentry-{}-oci-{architecture}.tar", version()));
+    image::write(&daemon, architecture, version(), &image)?;
     sbom::write(&tree.sources, &directory.join(format!("ldsentry-{}.spdx.json", version())))?;
     write_sums(directory)?;
     step.done();

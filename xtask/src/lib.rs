@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask` is the binary of this package; the lab tests in `tests/` use the library.
 
+pub mod architecture;
 pub mod bench;
 pub mod command;
 pub mod demo;

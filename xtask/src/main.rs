@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::architecture::Architecture;
 use xtask::bench::{self, BenchOptions};
 use xtask::command::workspace;
 use xtask::demo::{self, Place};
@@ -48,9 +49,12 @@ enum Task {
         /// Only targets whose names contain this
         filter: Option<String>,
     },
-    /// Build what is given to others, into target/dist: a static daemon, a .deb, an .rpm, an OCI image, a list of what is in
-    /// it (SPDX), checksums
+    /// Build what is given to others, into target/dist (target/dist-arm64): a static daemon, a .deb, an .rpm, an OCI image, a
+    /// list of what is in it (SPDX), checksums
     Dist {
+        /// What to build for
+        #[arg(long, value_enum, default_value = "amd64")]
+        arch: Architecture,
         /// Build it a second time, somewhere else, and fail if one byte differs
         #[arg(long)]
         twice: bool,
@@ -106,7 +110,7 @@ fn perform(task: &Task) -> Result<i32> {
         Task::Bench(options) => bench::run(options).map(|()| 0),
         Task::Fuzz { seconds, filter } => fuzz::run(*seconds, filter.as_deref()),
         Task::Manual => manual::write(&workspace().join("target/dist")).map(|()| 0),
-        Task::Dist { twice } => dist::run(*twice).map(|()| 0),
+        Task::Dist { arch, twice } => dist::run(*arch, *twice).map(|()| 0),
         Task::Lab(Lab::Run { options, script }) => lab::run_script(options, script),
         Task::Lab(Lab::Shell { options }) => lab::shell(options).map(|()| 0),
     }

@@ -37,7 +37,7 @@ pub fn run() -> Result<()> {
         .collect();
     packages.extend(ebpf.packages());
     if !packages.is_empty() {
-        install_packages(&packages, &ebpf)?;
+        install_packages(&packages, ebpf.advice())?;
     }
     ebpf.install()?;
     Servers::prepare().map(drop)
@@ -54,13 +54,13 @@ pub(crate) fn refresh_package_lists() -> Result<()> {
     Ok(())
 }
 
-fn install_packages(packages: &[&str], ebpf: &ebpf::Missing) -> Result<()> {
+/// Installs Debian packages. `advice` is what to do instead.
+pub(crate) fn install_packages(packages: &[&str], advice: &str) -> Result<()> {
     let list = packages.join(" ");
     if find_program("apt-get").is_none() {
         bail!(
             "what is missing here can only be installed on Debian. In the terms of Debian 12's packages it is:\n  \
-             {list}{}",
-            ebpf.advice()
+             {list}{advice}"
         );
     }
     if !is_root() {
@@ -76,7 +76,7 @@ fn install_packages(packages: &[&str], ebpf: &ebpf::Missing) -> Result<()> {
         "--no-install-recommends",
     ]);
     output(install.args(packages)).with_context(|| {
-        format!("installing Debian packages; the names are those of Debian 12 (bookworm){}", ebpf.advice())
+        format!("installing Debian packages; the names are those of Debian 12 (bookworm){advice}")
     })?;
     step.done();
     Ok(())

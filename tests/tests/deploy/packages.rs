@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use integration_tests::Alone;
+use xtask::architecture::Architecture;
 use xtask::command::{output, program, workspace};
 use xtask::dist::packages::{Profile, deb, prepare, rpm};
 use xtask::dist::{Tree, tools, version};
@@ -20,18 +21,18 @@ fn begin_packing() -> Result<MutexGuard<'static, ()>> {
     let one = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
     super::daemon()?;
     tools::install()?;
-    prepare(&Tree::here())?;
+    prepare(&Tree::here(Architecture::Amd64))?;
     Ok(one)
 }
 
 fn make_deb(version: &str, to: &Path) -> Result<PathBuf> {
     let _one = begin_packing()?;
-    deb(&Tree::here(), Profile::Debug, version, to)
+    deb(&Tree::here(Architecture::Amd64), Profile::Debug, version, to)
 }
 
 fn make_rpm(to: &Path) -> Result<PathBuf> {
     let _one = begin_packing()?;
-    rpm(&Tree::here(), Profile::Debug, to)
+    rpm(&Tree::here(Architecture::Amd64), Profile::Debug, to)
 }
 
 #[test]

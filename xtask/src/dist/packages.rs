@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::daemon::TARGET;
 use super::{Tree, epoch, version};
 use crate::command::output;
 use crate::manual;
@@ -31,7 +30,7 @@ impl Profile {
 
 /// Packs the daemon that was built, and what [`prepare`] wrote, for Debian and its like.
 pub fn deb(tree: &Tree, profile: Profile, version: &str, to: &Path) -> Result<PathBuf> {
-    let package = to.join(format!("ldsentry_{version}-1_amd64.deb"));
+    let package = to.join(format!("ldsentry_{version}-1_{}.deb", tree.architecture.name()));
     let mut command = subcommand(tree, "deb")?;
     command.args(["--quiet", "--no-build", "--package", "sensor", "--deb-version", &format!("{version}-1")]);
     command.args(["--profile", profile.name()]).arg("--output").arg(&package);
@@ -41,7 +40,7 @@ pub fn deb(tree: &Tree, profile: Profile, version: &str, to: &Path) -> Result<Pa
 
 /// The same for Fedora, openSUSE and their like.
 pub fn rpm(tree: &Tree, profile: Profile, to: &Path) -> Result<PathBuf> {
-    let package = to.join(format!("ldsentry-{}-1.x86_64.rpm", version()));
+    let package = to.join(format!("ldsentry-{}-1.{}.rpm", version(), tree.architecture.machine()));
     let mut command = subcommand(tree, "generate-rpm")?;
     command.args(["--package", "sensor", "--source-date", &epoch()?]);
     command.args(["--profile", profile.name()]).arg("--output").arg(&package);
@@ -67,7 +66,7 @@ pub fn prepare(tree: &Tree) -> Result<()> {
 /// One of cargo's that packs.
 fn subcommand(tree: &Tree, name: &str) -> Result<Command> {
     let mut command = Command::new("cargo");
-    command.args([name, "--target", TARGET]).current_dir(&tree.sources);
+    command.args([name, "--target", tree.architecture.target()]).current_dir(&tree.sources);
     command.env("CARGO_TARGET_DIR", &tree.target).env("SOURCE_DATE_EPOCH", epoch()?);
     Ok(command)
 }
