@@ -4,6 +4,7 @@
 //! daemon's and the scripts' output, byte for byte, in the order in which they happened. What the agent
 //! is to do is in its [`Plan`].
 
+mod apt;
 mod build;
 mod frame;
 mod guest;
@@ -13,7 +14,7 @@ mod plan;
 mod root;
 mod script;
 
-pub use build::{Binaries, build};
+pub use build::{Binaries, build, build_for};
 pub use frame::{Frame, Kind, ReadError};
 pub use guest::{Guest, GuestOptions, Machine, SILENCE_LIMIT};
 pub use kernel::{Kernel, Series};

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use super::{Binaries, Frame, Kernel, Kind, Payload, Plan, ReadError, Root, Series, cache, root};
+use crate::architecture::Architecture;
 use crate::command::{program, tail};
 
 /// From power-on to the agent's first words; an emulated kernel takes 3 s on an idle machine.
@@ -19,6 +20,8 @@ const BOOT_LIMIT: Duration = Duration::from_mins(3);
 pub const SILENCE_LIMIT: Duration = Duration::from_mins(7);
 /// Everything but what is slow to emulate.
 const CPU: &str = "max,-la57,-avx,-avx2,-smap,-smep";
+/// The same. Addresses are signed, in a way that is not the architecture's own and as good for tests.
+const ARM_CPU: &str = "max,pauth-impdef=on,sve=off,lpa2=off";
 /// Guests that run at once: each has two virtual processors, and so has the smallest machine that this is for.
 const SLOTS: usize = 2;
 
@@ -95,7 +98,9 @@ impl Guest {
         command.args(["-serial", &console, "-chardev", "stdio,id=agent,signal=off"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(fs::File::create(files.path().join("qemu"))?);
-        let mut qemu = command.spawn().context("starting qemu-system-x86_64")?;
+        let mut qemu = command
+            .spawn()
+            .with_context(|| format!("starting {}", emulator(options.binaries.architecture())))?;
         let lifeline = qemu.stdin.take();
         let stdout = qemu.stdout.take().context("QEMU has no standard output")?;
         let frames = read_frames(stdout);
@@ -180,10 +185,11 @@ impl Drop for Guest {
 }
 
 fn qemu(machine: Machine, root: Root, options: &GuestOptions<'_>, files: &TempDir) -> Result<Command> {
-    let (kernel, root) = prepare(options.series, root)?;
+    let architecture = options.binaries.architecture();
+    let (kernel, root) = prepare(architecture, options.series, root)?;
     let initramfs = files.path().join("initramfs");
     options.payload.pack(&options.binaries.agent(), &kernel, options.plan, &initramfs)?;
-    let mut command = program("qemu-system-x86_64");
+    let mut command = program(&emulator(architecture));
     // Emulation throughout: /dev/kvm is not everywhere, and where it is it does not boot every kernel.
     match machine {
         Machine::Plain => command.args(["-accel", "tcg,thread=multi", "-smp", "2"]),
@@ -191,10 +197,20 @@ fn qemu(machine: Machine, root: Root, options: &GuestOptions<'_>, files: &TempDi
             command.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"])
         }
     };
-    command.args(["-cpu", CPU, "-m", "1024"]);
+    let console = match architecture {
+        Architecture::Amd64 => {
+            command.args(["-cpu", CPU]);
+            "ttyS0"
+        }
+        Architecture::Arm64 => {
+            command.args(["-machine", "virt", "-cpu", ARM_CPU]);
+            "ttyAMA0"
+        }
+    };
+    command.args(["-m", "1024"]);
     command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&initramfs);
-    command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+    command.args(["-append", &format!("console={console} quiet panic=-1")]);
     command.arg("-drive").arg(drive(&root)).args(["-device", "virtio-blk-pci,drive=root"]);
     command.args(["-device", "virtio-serial-pci"]);
     command.args(["-device", "virtserialport,chardev=agent,name=ldsentry.lab"]);
@@ -202,10 +218,14 @@ fn qemu(machine: Machine, root: Root, options: &GuestOptions<'_>, files: &TempDi
 }
 
 /// Gets what a guest of this kernel needs; one at a time, since they share a cache.
-pub(super) fn prepare(series: Series, root: Root) -> Result<(Kernel, PathBuf)> {
+pub(super) fn prepare(architecture: Architecture, series: Series, root: Root) -> Result<(Kernel, PathBuf)> {
     let lock = lock_file("prepare")?;
     lock.lock().context("waiting for another run that prepares the lab")?;
-    Ok((Kernel::get(series)?, root::image(root)?))
+    Ok((Kernel::get(architecture, series)?, root::image(architecture, root)?))
+}
+
+fn emulator(architecture: Architecture) -> String {
+    format!("qemu-system-{}", architecture.machine())
 }
 
 fn drive(image: &std::path::Path) -> String {

@@ -8,7 +8,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::apt::Apt;
 use super::cache;
+use crate::architecture::Architecture;
 use crate::command::{Step, output, program};
 
 /// A kernel series that ldsentry is tested on.
@@ -50,14 +52,21 @@ pub struct Kernel {
 
 impl Kernel {
     /// Finds the kernel in the cache, or gets it.
-    pub fn get(series: Series) -> Result<Self> {
-        let kernels = cache().join("kernels");
+    pub fn get(architecture: Architecture, series: Series) -> Result<Self> {
+        let kernels = cache().join(match architecture {
+            Architecture::Amd64 => "kernels",
+            Architecture::Arm64 => "kernels-arm64",
+        });
         let kernel = Self { series, directory: kernels.join(series.name()) };
         if !kernel.image().exists() {
-            let step = Step::begin(format!("getting Debian's newest {} kernel", series.name()));
+            let step = Step::begin(format!(
+                "getting Debian's newest {} kernel for {}",
+                series.name(),
+                architecture.name()
+            ));
             fs::create_dir_all(&kernels)?;
             let work = tempfile::tempdir_in(&kernels)?;
-            download(series, work.path())
+            download(architecture, series, work.path())
                 .with_context(|| format!("getting a kernel of series {} from Debian", series.name()))?;
             fs::remove_dir_all(&kernel.directory).ok();
             fs::rename(work.path().join("kernel"), &kernel.directory)?;
@@ -84,20 +93,22 @@ impl Kernel {
     }
 }
 
-fn download(series: Series, work: &Path) -> Result<()> {
-    let mut package = newest_package(series)?;
+fn download(architecture: Architecture, series: Series, work: &Path) -> Result<()> {
+    let apt = Apt::of(architecture)?;
+    let mut package = newest_package(&apt, series)?;
     if package.is_none() {
-        crate::setup::refresh_package_lists()?;
-        package = newest_package(series)?;
+        apt.update()?;
+        package = newest_package(&apt, series)?;
     }
     let package = package.with_context(|| {
         format!(
-            "apt knows no package `linux-image-{}.*-cloud-amd64-unsigned`: the lab's kernels are those of Debian 12 \
+            "apt knows no package `linux-image-{}.*-cloud-{}-unsigned`: the lab's kernels are those of Debian 12 \
              (bookworm), add its archive and its security archive to apt's sources",
-            series.name()
+            series.name(),
+            architecture.name()
         )
     })?;
-    output(Command::new("apt-get").current_dir(work).args(["download", "--quiet", &package]))?;
+    output(apt.command("apt-get").current_dir(work).args(["download", "--quiet", &package]))?;
     let archive = only_entry(work, "deb")?;
     let unpacked = work.join("unpacked");
     output(Command::new("dpkg").arg("-x").arg(archive).arg(&unpacked))?;
@@ -122,9 +133,10 @@ fn download(series: Series, work: &Path) -> Result<()> {
 }
 
 /// The newest package that apt knows; archives replace builds over time, so none can be named here.
-fn newest_package(series: Series) -> Result<Option<String>> {
-    let pattern = format!(r"^linux-image-{}\..*-cloud-amd64-unsigned$", series.name().replace('.', r"\."));
-    let found = output(Command::new("apt-cache").args(["search", "--names-only", &pattern]))?;
+fn newest_package(apt: &Apt, series: Series) -> Result<Option<String>> {
+    let series = series.name().replace('.', r"\.");
+    let pattern = format!(r"^linux-image-{series}\..*-cloud-{}-unsigned$", apt.architecture().name());
+    let found = output(apt.command("apt-cache").args(["search", "--names-only", &pattern]))?;
     let names = found.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned);
     Ok(names.max_by_key(|name| numbers(name)))
 }

@@ -37,35 +37,14 @@ impl Payload {
     /// Adds a program, without its symbols: an emulated machine is slow to unpack them.
     pub fn add_program(&mut self, name: &str, from: &Path) -> Result<()> {
         let path = self.path_of(name)?;
-        if Command::new("strip")
-            .arg("-o")
-            .arg(&path)
-            .arg(from)
-            .output()
-            .is_ok_and(|strip| strip.status.success())
-        {
-            return Ok(());
-        }
-        // No `strip`, or a script: it runs as it is.
-        fs::copy(from, &path).with_context(|| format!("copying {}", from.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        Ok(())
+        copy_stripped(from, &path)
     }
 
     /// Makes the initramfs.
     pub(super) fn pack(&self, agent: &Path, kernel: &Kernel, plan: &Plan, to: &Path) -> Result<()> {
         let stage = self.stage.path();
         fs::write(stage.join("payload/plan.json"), serde_json::to_vec(plan)?)?;
-        let init = stage.join("init");
-        if !Command::new("strip")
-            .arg("-o")
-            .arg(&init)
-            .arg(agent)
-            .status()
-            .is_ok_and(|status| status.success())
-        {
-            fs::copy(agent, &init)?;
-        }
+        copy_stripped(agent, &stage.join("init"))?;
         for (number, module) in kernel.early_modules()?.iter().enumerate() {
             fs::copy(module, stage.join("modules").join(format!("{number:02}.ko")))?;
         }
@@ -84,4 +63,14 @@ impl Payload {
         }
         Ok(path)
     }
+}
+
+fn copy_stripped(from: &Path, to: &Path) -> Result<()> {
+    let strip = Command::new("strip").arg("-o").arg(to).arg(from).output();
+    if !strip.is_ok_and(|strip| strip.status.success()) {
+        // No `strip`, or none for this: it runs as it is.
+        fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+        fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }

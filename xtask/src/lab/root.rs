@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::cache;
+use crate::architecture::Architecture;
 use crate::command::{Step, output, program};
 
 const SUITE: &str = "bookworm";
@@ -25,6 +26,13 @@ const PACKAGES: &[&str] = &[
 /// The same for benchmarks: what ldsentry is compared with.
 const COMPARED: &[&str] = &["auditd", "bpftrace", "inotify-tools", "kmod", "procps"];
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+/// Where this machine cannot run the packages' own scripts, nothing is set up: this is what scenarios miss then.
+const UNPACKED_ONLY: &str = r#"
+for file in passwd group; do cp "$1/usr/share/base-passwd/$file.master" "$1/etc/$file"; done
+ln -s mawk "$1/usr/bin/awk"
+"#;
+/// Makes `/bin` and its like links, as an installed Debian has them.
+const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
 const SIZE: &str = "640M";
 
 /// Which root a guest has.
@@ -46,11 +54,16 @@ impl Root {
 }
 
 /// Finds the image in the cache, or makes it.
-pub(super) fn image(root: Root) -> Result<PathBuf> {
+pub(super) fn image(architecture: Architecture, root: Root) -> Result<PathBuf> {
     let (name, packages) = root.recipe();
+    let (name, unpacked_only) = match architecture {
+        Architecture::Amd64 => (name.to_owned(), None),
+        Architecture::Arm64 => (format!("{name}-arm64"), Some(UNPACKED_ONLY)),
+    };
     let image = cache().join(format!("{name}.ext4"));
     let label = cache().join(format!("{name}.recipe"));
     let recipe = format!("{SUITE} {packages:?} {LEFT_OUT:?} {SIZE} {MAKE_IMAGE}");
+    let recipe = unpacked_only.map_or(recipe.clone(), |hook| recipe + hook);
     if image.exists() && fs::read_to_string(&label).is_ok_and(|made| made == recipe) {
         return Ok(image);
     }
@@ -59,7 +72,13 @@ pub(super) fn image(root: Root) -> Result<PathBuf> {
     fs::remove_file(&label).ok();
     let archive = cache().join(format!("{name}.tar"));
     let mut mmdebstrap = program("mmdebstrap");
-    mmdebstrap.args(["--quiet", "--variant=minbase"]).arg(format!("--include={}", packages.join(",")));
+    mmdebstrap.arg("--quiet").arg(format!("--include={}", packages.join(",")));
+    match unpacked_only {
+        None => mmdebstrap.arg("--variant=minbase"),
+        Some(hook) => mmdebstrap
+            .args(["--variant=extract", "--include=?essential", "--architectures", architecture.name()])
+            .args(["--hook-dir", MERGED_USR, &format!("--extract-hook={hook}")]),
+    };
     mmdebstrap.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
     output(mmdebstrap.arg(SUITE).arg(&archive)).context("making a Debian root")?;
     make_image(&archive, &image).context("making the root's ext4 image")?;

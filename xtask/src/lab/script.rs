@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Attach, Binaries, Guest, GuestOptions, Kind, LAB, Payload, Plan, Scenario, Series, build};
+use super::{Attach, Binaries, Guest, GuestOptions, Kind, LAB, Payload, Plan, Scenario, Series, build_for};
+use crate::architecture::Architecture;
 use crate::command::Step;
 
 /// How a script or a shell is run.
@@ -15,6 +16,9 @@ pub struct ScriptOptions {
     /// The kernel's series
     #[arg(long, value_enum, default_value = "6.12")]
     pub kernel: Series,
+    /// The guest's architecture
+    #[arg(long, value_enum, default_value = "amd64")]
+    pub arch: Architecture,
     /// How the daemon hooks the kernel
     #[arg(long, value_enum, default_value_t)]
     pub attach: Attach,
@@ -48,7 +52,7 @@ impl ScriptOptions {
         if self.daemon.is_none() {
             programs.push(("sensor", "ldsentry"));
         }
-        let binaries = build(&programs)?;
+        let binaries = build_for(self.arch, &programs)?;
         let mut payload = Payload::new()?;
         payload.add_program("bin/attack", &binaries.path("attack"))?;
         let daemon = self.daemon.clone().unwrap_or_else(|| binaries.path("ldsentry"));

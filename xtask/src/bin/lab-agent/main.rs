@@ -77,13 +77,16 @@ fn follow_plan(plan: &Plan, port: &Port) -> Result<()> {
     Ok(())
 }
 
+/// What can control a session, which `/dev/console` cannot.
+const CONSOLE: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyAMA0" } else { "/dev/ttyS0" };
+
 /// A shell on the console, with the daemon's output on it too.
 fn give_shell(plan: &Plan) -> Result<()> {
     let mut daemon = None;
     if let [program, arguments @ ..] = plan.daemon.as_slice() {
         daemon = Some(Command::new(program).args(arguments).spawn().context("starting the daemon")?);
     }
-    let console = std::fs::File::options().read(true).write(true).open("/dev/ttyS0")?;
+    let console = std::fs::File::options().read(true).write(true).open(CONSOLE)?;
     Command::new("setsid")
         .args(["--ctty", "--wait", "bash", "--login"])
         .current_dir("/root")
