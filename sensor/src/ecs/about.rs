@@ -81,8 +81,10 @@ impl Field {
             Self::ContainerRuntime => {
                 ("the cgroup's name tells", "`docker`, `containerd`, `cri-o`, `podman`")
             }
-            Self::ContainerName => ("the host's files tell", "what it is called in its pod, or by Docker"),
-            Self::ContainerImage => ("a container of Docker's", "as the container was made with"),
+            Self::ContainerName => {
+                ("the host's files tell", "what it is called in its pod, or by its engine")
+            }
+            Self::ContainerImage => ("the host's files tell", "as the container was made with"),
             Self::OrchestratorResourceName | Self::KubernetesPodName => {
                 ("the node's files tell", "the pod's name")
             }

@@ -5,8 +5,11 @@
 //! | `/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log` | kubelet | pod, namespace, name of the container with this id |
 //! | `/var/log/pods/NAMESPACE_POD_UID/` | kubelet | pod and namespace of the pod with this uid |
 //! | `/var/lib/docker/containers/ID/config.v2.json` | Docker | name and image of the container with this id |
+//! | `/run/containerd/io.containerd.runtime.v2.task/NAMESPACE/ID/config.json` | containerd | in annotations, what whoever had the container made calls it |
+//! | `/var/lib/containers/storage/overlay-containers/{,volatile-}containers.json` | Podman, CRI-O | name and image of all containers |
 //!
-//! All of it is on the node's own disk, and only root writes there.
+//! All of it is on the node itself, and only root writes there. What containerd knows beside annotations is in a database that it
+//! keeps locked.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::event::{Container, ContainerNames};
 
@@ -22,8 +26,16 @@ use crate::event::{Container, ContainerNames};
 const MAX_KNOWN: usize = 4096;
 /// How long it is believed that nothing tells of a container: a container runs before the files are there.
 const RECHECK: Duration = Duration::from_secs(1);
-/// Docker's files have some kilobytes.
-const MAX_FILE: u64 = 1 << 20;
+/// Those about one container have some kilobytes, and lists one or two for each.
+const MAX_FILE: u64 = 8 << 20;
+/// Where containerd keeps what runs; the second is k3s's.
+const CONTAINERD: [&str; 2] =
+    ["run/containerd/io.containerd.runtime.v2.task", "run/k3s/containerd/io.containerd.runtime.v2.task"];
+/// Podman's and CRI-O's lists. In the second one are those that go when they end (`podman run --rm`).
+const STORAGE: [&str; 2] = [
+    "var/lib/containers/storage/overlay-containers/containers.json",
+    "var/lib/containers/storage/overlay-containers/volatile-containers.json",
+];
 
 /// Names by the ids of containers, as far as they were asked for.
 #[derive(Debug)]
@@ -67,12 +79,21 @@ impl Containers {
     }
 
     fn look(&self, Container { id, pod_uid, .. }: &Container) -> ContainerNames {
-        let found = pod_uid.as_ref().and_then(|uid| {
+        let of_kubelet = pod_uid.as_ref().and_then(|uid| {
             self.entries("var/log/containers")
                 .find_map(|name| of_container_log(&name, id))
                 .or_else(|| self.entries("var/log/pods").find_map(|name| of_pod_directory(&name, uid)))
         });
-        found.or_else(|| self.of_docker(id)).unwrap_or_default()
+        let of_kubelet = of_kubelet.unwrap_or_default();
+        let of_engine =
+            || self.of_docker(id).or_else(|| self.of_containerd(id)).or_else(|| self.of_storage(id));
+        let of_engine = of_engine().unwrap_or_default();
+        ContainerNames {
+            container: of_kubelet.container.or(of_engine.container),
+            image: of_engine.image,
+            namespace: of_kubelet.namespace.or(of_engine.namespace),
+            pod: of_kubelet.pod.or(of_engine.pod),
+        }
     }
 
     /// Names of what is in a directory. Those that are no text are none of those that are looked for.
@@ -81,17 +102,45 @@ impl Containers {
         entries.filter_map(|entry| entry.file_name().into_string().ok())
     }
 
-    fn of_docker(&self, id: &str) -> Option<ContainerNames> {
-        let path = self.root.join("var/lib/docker/containers").join(id).join("config.v2.json");
+    fn read<T: DeserializeOwned>(&self, path: impl AsRef<Path>) -> Option<T> {
         let mut text = String::new();
-        File::open(path).ok()?.take(MAX_FILE).read_to_string(&mut text).ok()?;
-        let DockerContainer { name, config } = serde_json::from_str(&text).ok()?;
+        File::open(self.root.join(path)).ok()?.take(MAX_FILE).read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    fn of_docker(&self, id: &str) -> Option<ContainerNames> {
+        let DockerContainer { name, config } =
+            self.read(Path::new("var/lib/docker/containers").join(id).join("config.v2.json"))?;
         let name = name.strip_prefix('/').unwrap_or(&name).to_owned();
         Some(ContainerNames {
             container: Some(name).filter(|name| !name.is_empty()),
             image: config.and_then(|config| config.image),
             ..ContainerNames::default()
         })
+    }
+
+    fn of_containerd(&self, id: &str) -> Option<ContainerNames> {
+        let found = CONTAINERD.iter().find_map(|tasks| {
+            let path = |namespace: &str| Path::new(tasks).join(namespace).join(id).join("config.json");
+            self.entries(tasks).find_map(|namespace| self.read::<RuntimeConfig>(path(&namespace)))
+        });
+        let mut annotations = found?.annotations;
+        let mut one = |names: &[&str]| names.iter().find_map(|name| annotations.remove(*name));
+        Some(ContainerNames {
+            container: one(&["io.kubernetes.cri.container-name", "nerdctl/name"]),
+            image: one(&["io.kubernetes.cri.image-name"]),
+            namespace: one(&["io.kubernetes.cri.sandbox-namespace"]),
+            pod: one(&["io.kubernetes.cri.sandbox-name"]),
+        })
+    }
+
+    fn of_storage(&self, id: &str) -> Option<ContainerNames> {
+        let lists = STORAGE.iter().filter_map(|path| self.read::<Vec<StoredContainer>>(path));
+        let StoredContainer { names, metadata, .. } = lists.flatten().find(|container| container.id == id)?;
+        let StoredMetadata { image, container, is_pod } = serde_json::from_str(&metadata).unwrap_or_default();
+        // CRI-O's own name of a container has its pod's in it; what holds a pod together has none.
+        let container = container.or_else(|| names.into_iter().next()).filter(|_| !is_pod);
+        Some(ContainerNames { container, image, ..ContainerNames::default() })
     }
 }
 
@@ -122,6 +171,37 @@ struct DockerContainer {
 #[serde(rename_all = "PascalCase")]
 struct DockerConfig {
     image: Option<String>,
+}
+
+/// What is read of a bundle's configuration (OCI).
+#[derive(Deserialize)]
+struct RuntimeConfig {
+    #[serde(default)]
+    annotations: HashMap<String, String>,
+}
+
+/// What is read of the list that `containers/storage` keeps.
+#[derive(Deserialize)]
+struct StoredContainer {
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+    /// JSON in a text, by whoever had the container made.
+    #[serde(default)]
+    metadata: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredMetadata {
+    #[serde(rename = "image-name")]
+    image: Option<String>,
+    /// In Kubernetes.
+    #[serde(rename = "metadata-name")]
+    container: Option<String>,
+    /// What holds a pod together.
+    #[serde(rename = "pod")]
+    is_pod: bool,
 }
 
 #[cfg(test)]
@@ -209,6 +289,53 @@ mod tests {
             [None; 4],
             "of this one nothing is known"
         );
+    }
+
+    #[test]
+    fn containerd_has_the_names_in_annotations() {
+        let tasks = "run/containerd/io.containerd.runtime.v2.task";
+        let (root, mut containers) = node(&[]);
+        let write = |namespace: &str, id: &str, text: &str| {
+            let directory = root.path().join(tasks).join(namespace).join(id);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("config.json"), text).unwrap();
+        };
+        let annotations = r#"{"ociVersion":"1.1.0","process":{"args":["x"]},"annotations":{
+            "io.kubernetes.cri.container-name":"web","io.kubernetes.cri.image-name":"docker.io/library/nginx:1.27",
+            "io.kubernetes.cri.sandbox-name":"shop-6b8f-xk2lp","io.kubernetes.cri.sandbox-namespace":"team-a"}}"#;
+        write("k8s.io", ID, annotations);
+        write("default", HASH, r#"{"ociVersion":"1.1.0","annotations":{"nerdctl/name":"tool"}}"#);
+        // Before kubelet has made its files.
+        let found = containers.names(&container(ID, Some(UID)));
+        let image = Some("docker.io/library/nginx:1.27");
+        assert_eq!(names(&found), [Some("team-a"), Some("shop-6b8f-xk2lp"), Some("web"), image]);
+        assert_eq!(names(&containers.names(&container(HASH, None))), [None, None, Some("tool"), None]);
+    }
+
+    #[test]
+    fn podman_and_cri_o_have_the_names_in_a_list() {
+        let (root, mut containers) =
+            node(&[format!("var/log/containers/shop-6b8f-xk2lp_team-a_web-{ID}.log")]);
+        let list = |path: &str, id: &str, name: &str, metadata: &serde_json::Value| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let other = serde_json::json!({"id": "other", "names": ["other"], "image": "1", "layer": "2"});
+            let own = serde_json::json!({"id": id, "names": [name], "metadata": metadata.to_string()});
+            fs::write(path, serde_json::json!([other, own]).to_string()).unwrap();
+        };
+        let [lasting, volatile] = STORAGE;
+        let cri_o =
+            serde_json::json!({"image-name": "quay.io/shop/web:3", "metadata-name": "web", "attempt": 0});
+        list(lasting, ID, "k8s_web_shop-6b8f-xk2lp_team-a_0", &cri_o);
+        let podman = serde_json::json!({"image-name": "docker.io/library/debian:12", "name": "tool"});
+        list(volatile, HASH, "tool", &podman);
+        let found = containers.names(&container(ID, Some(UID)));
+        let image = Some("quay.io/shop/web:3");
+        assert_eq!(names(&found), [Some("team-a"), Some("shop-6b8f-xk2lp"), Some("web"), image]);
+        let image = Some("docker.io/library/debian:12");
+        assert_eq!(names(&containers.names(&container(HASH, None))), [None, None, Some("tool"), image]);
+        fs::write(root.path().join(lasting), "[{").unwrap();
+        assert_eq!(names(&containers.names(&container("1", None))), [None; 4], "it is being written");
     }
 
     #[test]

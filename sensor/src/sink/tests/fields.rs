@@ -324,6 +324,19 @@ fn markdown_reference() -> String {
         .to_owned();
     event_rows(&mut text, &mapped);
     text.push_str(
+        "\nWhat is known of a container depends on who made it. Its id and runtime, and its pod's uid, are in the name of its cgroup; names come \
+         from files on the host, for no engine and no API server is asked. Of engines other than runc alone (in the lab) these files are known \
+         from their sources, not from having run them.\n\n\
+         | made by | `container.name` | `container.image.name` | pod and namespace | from |\n|---|---|---|---|---|\n\
+         | Docker | yes | yes | | `/var/lib/docker/containers` |\n\
+         | Kubernetes with containerd | yes | yes | yes | `/run/containerd` (k3s: `/run/k3s/containerd`), `/var/log/containers`, `/var/log/pods` |\n\
+         | Kubernetes with CRI-O | yes | yes | yes | `/var/lib/containers/storage`, `/var/log/containers`, `/var/log/pods` |\n\
+         | Podman, by root | yes | yes | | `/var/lib/containers/storage` |\n\
+         | Podman, by others | | | | not looked for: these files belong to that user, who could write anything there |\n\
+         | nerdctl | yes | | | `/run/containerd`; the image's name is in containerd's database alone, which is locked |\n\
+         | ctr, runc | | | | nothing tells: the container's id is its name |\n",
+    );
+    text.push_str(
         "\n## Alerts\n\nWhat an alert has beside its event. `kibana.alert.*` are flat keys with dots in them, as in Kibana's own alerts.\n\n\
          | field | type | there | says | example |\n|---|---|---|---|---|\n",
     );
