@@ -128,3 +128,26 @@ fn write_sums(directory: &Path) -> Result<()> {
     }
     Ok(fs::write(directory.join(SUMS), sums)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_the_files() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let file = |name: &str| directory.path().join(name);
+        fs::write(file("ldsentry"), [0, 159, 146, 150])?;
+        fs::write(file("ldsentry_0.1.0-1_amd64.deb"), b"")?;
+        write_sums(directory.path())?;
+        let check = || {
+            let mut sums = Command::new("sha256sum");
+            output(sums.args(["--check", "--strict", SUMS]).current_dir(directory.path()))
+        };
+        let said = check()?;
+        ensure!(said == "ldsentry: OK\nldsentry_0.1.0-1_amd64.deb: OK\n", "{said}");
+        fs::write(file("ldsentry"), [0, 159, 146, 151])?;
+        ensure!(check().is_err());
+        Ok(())
+    }
+}

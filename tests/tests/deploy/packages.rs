@@ -1,5 +1,6 @@
 //! The .deb and the .rpm, and the unit in them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,13 +48,71 @@ fn the_unit_exposes_little() -> Result<()> {
 }
 
 #[test]
+fn the_unit_with_its_drop_ins_has_no_mistake() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let units = directory.path().join("usr/lib/systemd/system");
+    let drop_ins = directory.path().join("etc/systemd/system/ldsentry.service.d");
+    fs::create_dir_all(&units)?;
+    fs::create_dir_all(&drop_ins)?;
+    let systemd = workspace().join("deploy/systemd");
+    fs::copy(systemd.join("ldsentry.service"), units.join("ldsentry.service"))?;
+    for example in fs::read_dir(systemd.join("examples"))? {
+        let example = example?;
+        fs::copy(example.path(), drop_ins.join(example.file_name()))?;
+    }
+    // What is started has to be there.
+    for program in ["usr/bin/ldsentry", "bin/mkdir"] {
+        let program = directory.path().join(program);
+        fs::create_dir_all(program.parent().context("a program at the root")?)?;
+        fs::copy("/bin/true", program)?;
+    }
+    // Mistakes are warnings to it, and no failure.
+    let verify = || -> Result<String> {
+        let mut analyze = program("systemd-analyze");
+        analyze.args(["verify", "--man=no", "--root"]).arg(directory.path()).arg("ldsentry.service");
+        let done = analyze.output().context("running systemd-analyze")?;
+        ensure!(done.status.success(), "{done:?}");
+        Ok(String::from_utf8(done.stderr)?)
+    };
+    let said = verify()?;
+    ensure!(said.is_empty(), "{said}");
+    fs::write(drop_ins.join("wrong.conf"), "[Service]\nRestartSecs=1\n")?;
+    let said = verify()?;
+    ensure!(said.contains("RestartSecs"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn what_is_packed_again_has_the_same_bytes() -> Result<()> {
+    // With a small program in the daemon's place: to compress that takes minutes. It is made anew each time, as manual pages and
+    // completions are, so that it is another time for all of it.
+    let pack = || -> Result<[Vec<u8>; 2]> {
+        let _one = begin_packing()?;
+        let directory = tempfile::tempdir()?;
+        let tree = Tree { target: directory.path().join("target"), ..Tree::here(Architecture::Amd64) };
+        let built = tree.target.join(tree.architecture.target()).join("debug");
+        fs::create_dir_all(&built)?;
+        fs::copy("/bin/true", built.join("ldsentry"))?;
+        let packed = [
+            deb(&tree, Profile::Debug, version(), directory.path())?,
+            rpm(&tree, Profile::Debug, directory.path())?,
+        ];
+        Ok([fs::read(&packed[0])?, fs::read(&packed[1])?])
+    };
+    let ([deb, rpm], [other_deb, other_rpm]) = (pack()?, pack()?);
+    ensure!(deb == other_deb, "the second .deb has other bytes");
+    ensure!(rpm == other_rpm, "the second .rpm has other bytes");
+    Ok(())
+}
+
+#[test]
 fn the_deb_is_installed_upgraded_removed_and_purged() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let binaries = super::daemon()?;
     let mut payload = Payload::new()?;
     for (name, version) in [("old.deb", version()), ("new.deb", "99.0.0")] {
         let package = make_deb(version, directory.path())?;
-        payload.add(name, &std::fs::read(package)?, 0o644)?;
+        payload.add(name, &fs::read(package)?, 0o644)?;
     }
     let alone = Alone { binaries: &binaries, payload: &payload, systemd: true, before_systemd: "" };
     alone.run(Series::V6_12, include_str!("packages.sh")).map(drop)
@@ -64,7 +123,7 @@ fn a_debian_that_boots_with_it_raises_no_alert() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let binaries = super::daemon()?;
     let mut payload = Payload::new()?;
-    payload.add("ldsentry.deb", &std::fs::read(make_deb(version(), directory.path())?)?, 0o644)?;
+    payload.add("ldsentry.deb", &fs::read(make_deb(version(), directory.path())?)?, 0o644)?;
     let before_systemd = "dpkg --install /lab/ldsentry.deb";
     let alone = Alone { binaries: &binaries, payload: &payload, systemd: true, before_systemd };
     alone.run(Series::V6_12, include_str!("boot.sh")).map(drop)
