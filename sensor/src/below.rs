@@ -305,7 +305,7 @@ mod tests {
             let mut event = renamed(directory.path());
             event.action = Action::Creation;
             event.file.mode = Some(SYMBOLIC_LINK | 0o777);
-            event.file.target = Some("made".to_owned());
+            event.file.target = Some("made".into());
             let path = place(name);
             event.file.paths = vec![text_path(path.as_os_str().as_bytes(), View::Process, false)];
             event.file.original_paths = Vec::new();
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!((through.events.len(), through.incomplete), (1, None));
         let file = &through.events[0].file;
         assert_eq!(file.paths[0].text, place("conf.d/a").to_str().unwrap());
-        assert_eq!((file.target.as_deref(), through.events[0].origin), (None, Origin::DirectoryLink));
+        assert_eq!((file.target.as_ref(), through.events[0].origin), (None, Origin::DirectoryLink));
         for none in ["dangling", "file"] {
             let found = found(none);
             assert_eq!((found.events.len(), found.incomplete), (0, None), "{none}");

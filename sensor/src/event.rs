@@ -107,7 +107,7 @@ pub struct File {
     /// Name of the file system's type (`ext4`, `overlay`).
     pub file_system: Option<String>,
     /// Symbolic links: where it points to, as it was given.
-    pub target: Option<String>,
+    pub target: Option<Text>,
     /// Hard links: a path of the file that got another name.
     pub linked: Option<Path>,
     /// Mounts: what was mounted.
@@ -120,7 +120,7 @@ pub struct Mount {
     /// The kind of operation.
     pub operation: MountOperation,
     /// What is there from now on: as `mount` was told, or where it was before.
-    pub source: Option<String>,
+    pub source: Option<Text>,
     /// Its file system's type.
     pub file_system: Option<String>,
 }
@@ -161,6 +161,30 @@ pub struct Path {
     pub truncated: bool,
 }
 
+/// What somebody named so; the kernel asks for no encoding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text {
+    /// As text: bytes that are not UTF-8 are U+FFFD here.
+    pub text: String,
+    /// The bytes, if they are not UTF-8.
+    pub raw: Option<Vec<u8>>,
+}
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        match str::from_utf8(bytes) {
+            Ok(text) => Self { text: text.to_owned(), raw: None },
+            Err(_) => Self { text: String::from_utf8_lossy(bytes).into_owned(), raw: Some(bytes.to_vec()) },
+        }
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), raw: None }
+    }
+}
+
 /// Whose view of the mount tree a path is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum View {
@@ -184,11 +208,13 @@ pub struct Process {
     /// Start of the process, wall clock.
     pub start: Option<jiff::Timestamp>,
     /// The name that the thread gave itself (`comm`); says nothing about the file that runs.
-    pub thread_name: String,
+    pub thread_name: Text,
     /// The file that runs.
     pub executable: Executable,
     /// The arguments, `argv[0]` first; empty if unknown.
     pub args: Vec<String>,
+    /// Their bytes as they were captured, each argument ended by NUL, if they are not UTF-8.
+    pub raw_command_line: Option<Vec<u8>>,
     /// There were more arguments than were captured.
     pub args_truncated: bool,
     /// Effective user, if it is known.
@@ -309,7 +335,7 @@ pub struct Ancestor {
     /// Start, nanoseconds since boot.
     pub start_boot_ns: u64,
     /// The name that it gave itself.
-    pub thread_name: String,
+    pub thread_name: Text,
     /// The file that it runs.
     pub executable: Executable,
 }

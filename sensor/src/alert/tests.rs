@@ -169,7 +169,7 @@ fn a_hostile_name_cannot_play_with_the_terminal() {
     let hostile = "/etc/ld.so.conf.d/\u{1b}]0;owned\u{7}\u{1b}[2J\r\n  rule    harmless\u{202e}fnoc\u{9b}31m";
     let mut event = rename(hostile, hostile);
     event.process.args = vec![hostile.to_owned()];
-    event.process.thread_name = hostile.to_owned();
+    event.process.thread_name = hostile.into();
     event.process.user.as_mut().unwrap().name = Some(hostile.to_owned());
     event.process.executable = Executable::Unknown;
     let pretty = alert(&event).to_pretty(false);

@@ -133,12 +133,17 @@ impl Field {
             Self::OwnFilePathsOther => ("several paths", "those in other mount namespaces"),
             Self::OwnFileOriginalTruncated => ("if so", "the old path has no beginning"),
             Self::OwnFileOriginalRawPath => ("the old path is not UTF-8", "its bytes in hexadecimal digits"),
+            Self::OwnFileRawTargetPath => {
+                ("`file.target_path` is not UTF-8", "its bytes in hexadecimal digits")
+            }
             Self::OwnFileLinkedPath => ("hard links", "the path of the file that got another name"),
+            Self::OwnFileRawLinkedPath => ("that path is not UTF-8", "its bytes in hexadecimal digits"),
             Self::OwnFileSystem => ("if known", "type of the file system"),
             Self::OwnMountOperation => ("mounts", "`mount`, `bind`, `move`, `unmount` or `pivot_root`"),
             Self::OwnMountSource => {
                 ("mounts, if there is one", "what was mounted: as `mount` was told, or where it was before")
             }
+            Self::OwnMountRawSource => ("that is not UTF-8", "its bytes in hexadecimal digits"),
             Self::OwnMountFileSystem => ("mounts, if known", "type of the file system that was mounted"),
             Self::OwnExecutableStatus => ("always", "`known`, `kernel_thread`, or `unknown`"),
             Self::OwnExecutableTruncated => ("if so", "`process.executable` has no beginning"),
@@ -160,11 +165,22 @@ impl Field {
                 "the executable is not trusted",
                 "what speaks against it: [exclusions.md](exclusions.md) has the values",
             ),
+            Self::OwnProcessRawCommandLine => (
+                "the arguments are not UTF-8",
+                "their bytes in hexadecimal digits, each argument ended by a NUL byte",
+            ),
+            Self::OwnProcessRawThreadName => {
+                ("`process.thread.name` is not UTF-8", "its bytes in hexadecimal digits")
+            }
             Self::OwnProcessArgsTruncated => ("if so", "there were more arguments than were captured"),
             Self::OwnAncestorsPid => ("if known", "process ids of the parent, its parent and so on"),
             Self::OwnAncestorsExecutable => (
                 "if known",
                 "their executables; what they call themselves, in brackets, where that is not known",
+            ),
+            Self::OwnAncestorsRawExecutable => (
+                "the path of one of them is not UTF-8",
+                "the bytes of each in hexadecimal digits, nothing where it is not known",
             ),
             Self::OwnLoginUserId => {
                 ("somebody logged in", "who: the audit login uid, which su and sudo keep")

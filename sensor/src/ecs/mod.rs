@@ -138,6 +138,7 @@ impl<'e> Document<'e> {
         let path = file.paths.get(self.candidate.index);
         let original = file.original_paths.get(self.candidate.index).or(file.original_paths.first());
         let mount = file.mount.as_ref();
+        let source = mount.and_then(|mount| mount.source.as_ref());
         let original_name = original.and_then(|path| text::file_name(&path.text));
         Some(match field {
             Field::FilePath => known(&self.path),
@@ -152,7 +153,7 @@ impl<'e> Document<'e> {
                 file.inode.map_or(Value::Missing, |inode| self.text(field, || inode.to_string()))
             }
             Field::FileDevice => self.text(field, || text::device(file.device)),
-            Field::FileTargetPath => optional(file.target.as_deref()),
+            Field::FileTargetPath => optional(file.target.as_ref().map(|target| target.text.as_str())),
             Field::FileOriginalPath => optional(original.map(|path| path.text.as_str())),
             Field::FileOriginalName => optional(original_name),
             Field::FileOriginalExtension => optional(original_name.and_then(text::extension)),
@@ -166,9 +167,14 @@ impl<'e> Document<'e> {
             Field::OwnFileOriginalTruncated => flag(original.is_some_and(|path| path.truncated)),
             Field::OwnFileOriginalRawPath => self.raw(field, original),
             Field::OwnFileLinkedPath => optional(file.linked.as_ref().map(|path| path.text.as_str())),
+            Field::OwnFileRawTargetPath => {
+                self.bytes(field, file.target.as_ref().and_then(|target| target.raw.as_ref()))
+            }
+            Field::OwnFileRawLinkedPath => self.raw(field, file.linked.as_ref()),
             Field::OwnFileSystem => optional(file.file_system.as_deref()),
             Field::OwnMountOperation => optional(mount.map(|mount| operation(mount.operation))),
-            Field::OwnMountSource => optional(mount.and_then(|mount| mount.source.as_deref())),
+            Field::OwnMountSource => optional(source.map(|source| source.text.as_str())),
+            Field::OwnMountRawSource => self.bytes(field, source.and_then(|source| source.raw.as_ref())),
             Field::OwnMountFileSystem => optional(mount.and_then(|mount| mount.file_system.as_deref())),
             _ => return None,
         })
@@ -186,7 +192,11 @@ impl<'e> Document<'e> {
     }
 
     fn raw(&self, field: Field, path: Option<&Path>) -> Value<'_> {
-        match path.and_then(|path| path.raw.as_deref()) {
+        self.bytes(field, path.and_then(|path| path.raw.as_ref()))
+    }
+
+    fn bytes(&self, field: Field, bytes: Option<&Vec<u8>>) -> Value<'_> {
+        match bytes {
             Some(bytes) => self.text(field, || hex(bytes)),
             None => Value::Missing,
         }

@@ -4,7 +4,7 @@ use eql::Value;
 
 use super::trust::Doubts;
 use super::{Document, Field, flag, identity, integer, known, nonzero, optional, text};
-use crate::event::{Ancestor, Executable, ExecutableFile, Layer, Origin, Runtime};
+use crate::event::{Ancestor, Executable, ExecutableFile, Layer, Origin, Path, Runtime};
 
 /// The executable and its name where fanotify told of the event and they could not be learned.
 pub const UNKNOWN: &str = "unknown";
@@ -34,7 +34,7 @@ impl Document<'_> {
             Field::ProcessArgsCount if process.args.is_empty() || process.args_truncated => Value::Missing,
             Field::ProcessArgsCount => integer(process.args.len() as u64),
             Field::ProcessThreadId => nonzero(process.tid.into()),
-            Field::ProcessThreadName => known(&process.thread_name),
+            Field::ProcessThreadName => known(&process.thread_name.text),
             Field::ProcessCapabilities => self.list(field, || text::capabilities(process.capabilities)),
             Field::ProcessParentPid => parent.map_or(Value::Missing, |parent| integer(parent.pid.into())),
             Field::ProcessParentEntityId => match parent {
@@ -45,7 +45,7 @@ impl Document<'_> {
                 parent.map_or(Value::Missing, |parent| path(&parent.executable))
             }
             Field::ProcessParentName => parent.map_or(Value::Missing, |parent| name(&parent.executable)),
-            Field::ProcessParentThreadName => optional(parent.map(|parent| parent.thread_name.as_str())),
+            Field::ProcessParentThreadName => optional(parent.map(|parent| parent.thread_name.text.as_str())),
             Field::ProcessAncestry => {
                 self.ancestors(field, |ancestor| self.entity_id(ancestor.pid, ancestor.start_boot_ns))
             }
@@ -72,12 +72,15 @@ impl Document<'_> {
                 }))
             }
             Field::OwnExecutableUntrusted => self.doubts.get_or_init(|| Doubts::about(process)).as_value(),
+            Field::OwnProcessRawCommandLine => self.bytes(field, process.raw_command_line.as_ref()),
+            Field::OwnProcessRawThreadName => self.bytes(field, process.thread_name.raw.as_ref()),
             Field::OwnProcessArgsTruncated => flag(process.args_truncated),
             Field::OwnAncestorsPid => self.ancestors(field, |ancestor| ancestor.pid.to_string()),
             Field::OwnAncestorsExecutable => self.ancestors(field, |ancestor| match file_of(ancestor) {
                 Some(file) => file.path.text.clone(),
-                None => format!("[{}]", ancestor.thread_name),
+                None => format!("[{}]", ancestor.thread_name.text),
             }),
+            Field::OwnAncestorsRawExecutable => self.raw_ancestors(field),
             Field::OwnLoginUserId => match &process.login_user {
                 Some(user) => self.text(field, || user.id.to_string()),
                 None => Value::Missing,
@@ -136,6 +139,18 @@ impl Document<'_> {
             Some(file) => self.text(field, || make(file)),
             None => Value::Missing,
         }
+    }
+
+    /// The bytes of all, if those of one are not UTF-8: so each is in its place.
+    fn raw_ancestors(&self, field: Field) -> Value<'_> {
+        let files = || self.event.ancestors.iter().map(file_of);
+        if files().flatten().all(|file| file.path.raw.is_none()) {
+            return Value::Missing;
+        }
+        let bytes = |path: &Path| text::hex(path.raw.as_deref().unwrap_or(path.text.as_bytes()));
+        self.list(field, || {
+            files().map(|file| file.map_or_else(String::new, |file| bytes(&file.path))).collect()
+        })
     }
 
     fn ancestors(&self, field: Field, make: impl Fn(&Ancestor) -> String) -> Value<'_> {

@@ -13,7 +13,7 @@ use sensor_common::record::{
 use crate::decode::{RawBytes, RawEvent, RawPath};
 use crate::event::{
     Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Layer, Mount, MountOperation,
-    Origin, Outcome, Path, Process, User, View,
+    Origin, Outcome, Path, Process, Text, User, View,
 };
 use crate::host::Host;
 
@@ -69,7 +69,7 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
             device: device(fixed.device),
             inode: Some(fixed.inode).filter(|&inode| inode != 0),
             file_system: raw.file_system.as_deref().map(text),
-            target: raw.target.as_deref().filter(|_| mount.is_none()).map(text),
+            target: raw.target.as_deref().filter(|_| mount.is_none()).map(Text::from),
             linked,
             mount,
         },
@@ -98,20 +98,20 @@ pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
 /// What was done to the mounts.
 fn mount(raw: &RawEvent, sources: &[Path]) -> Mount {
     let fixed = &raw.fixed;
-    let told = || raw.target.as_deref().map(text);
+    let told = || raw.target.as_deref().map(Text::from);
     let (operation, source) = match fixed.header.kind {
         KIND_MOUNT if fixed.operation_flags & BIND != 0 => (MountOperation::Bind, told()),
         KIND_MOUNT if fixed.operation_flags & MOVE != 0 => (MountOperation::Move, told()),
         KIND_MOUNT => (MountOperation::Mount, told()),
         KIND_UNMOUNT => (MountOperation::Unmount, None),
         kind => {
-            let source = sources.first().map(|path| path.text.clone());
+            let source = sources.first().map(|path| Text { text: path.text.clone(), raw: path.raw.clone() });
             (if kind == KIND_PIVOT_ROOT { MountOperation::PivotRoot } else { MountOperation::Move }, source)
         }
     };
     Mount {
         operation,
-        source: source.filter(|source| !source.is_empty()),
+        source: source.filter(|source| !source.text.is_empty()),
         file_system: raw.mounted.as_deref().map(text).filter(|kind| !kind.is_empty()),
     }
 }
@@ -162,8 +162,8 @@ fn below_root(path: &RawPath, root: Option<&RawPath>) -> Option<Vec<u8>> {
 
 /// A path as text, with its bytes if they are no text.
 pub(crate) fn text_path(bytes: &[u8], view: View, truncated: bool) -> Path {
-    let raw = std::str::from_utf8(bytes).is_err().then(|| bytes.to_vec());
-    Path { text: String::from_utf8_lossy(bytes).into_owned(), raw, view, truncated }
+    let Text { text, raw } = bytes.into();
+    Path { text, raw, view, truncated }
 }
 
 /// Who did it.
@@ -185,6 +185,8 @@ pub(crate) fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
         }
     }
     let (cgroup, container) = container::of_process(&raw.cgroups);
+    let args_truncated = arguments.as_ref().is_some_and(|arguments| arguments.truncated);
+    let (args, raw_command_line) = self::arguments(arguments.map(|arguments| arguments.bytes));
     let login = Some(fixed.login_uid).filter(|&uid| uid != UNSET);
     Process {
         pid,
@@ -193,8 +195,9 @@ pub(crate) fn process(raw: &RawEvent, host: &mut impl Host) -> Process {
         start: Some(host.wall_clock(fixed.start_ns)),
         thread_name: thread_name(&fixed.comm),
         executable,
-        args: arguments.as_ref().map(|arguments| self::arguments(&arguments.bytes)).unwrap_or_default(),
-        args_truncated: arguments.is_some_and(|arguments| arguments.truncated),
+        args,
+        raw_command_line,
+        args_truncated,
         user: Some(host.user(fixed.uid)),
         group: Some(host.group(fixed.gid)),
         login_user: login.map(|uid| -> User { host.user(uid) }),
@@ -267,15 +270,18 @@ fn device(device: u32) -> Device {
     Device { major: device >> 20, minor: device & 0xf_ffff }
 }
 
-fn thread_name(comm: &[u8]) -> String {
+fn thread_name(comm: &[u8]) -> Text {
     let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..end]).into_owned()
+    comm[..end].into()
 }
 
-/// Arguments, each ended by NUL; the last one may have been cut off before its own.
-pub(crate) fn arguments(bytes: &[u8]) -> Vec<String> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    bytes.split(|&byte| byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
+/// Arguments, each ended by NUL, of which the last one may have been cut off before its own; and the bytes, if they are
+/// not UTF-8.
+pub(crate) fn arguments(bytes: Option<Vec<u8>>) -> (Vec<String>, Option<Vec<u8>>) {
+    let Some(bytes) = bytes else { return Default::default() };
+    let arguments = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|&byte| byte == 0);
+    let arguments = arguments.map(|argument| Text::from(argument).text).collect();
+    (arguments, str::from_utf8(&bytes).is_err().then_some(bytes))
 }
 
 #[cfg(test)]

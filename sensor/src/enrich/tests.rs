@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use sensor_common::record::{
     KIND_CREATE, KIND_LINK, KIND_SYMLINK, SECTION_ARGUMENTS, SECTION_EXECUTABLE, SECTION_FLAG_TRUNCATED,
     SECTION_MOUNTED, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_ROOT, SECTION_TARGET, VIEW_HOST,
@@ -5,7 +6,9 @@ use sensor_common::record::{
 };
 
 use super::*;
+use crate::alert::lookup;
 use crate::decode::tests::Recorder;
+use crate::ecs::{Candidate, Document, FieldTable, hex};
 use crate::host::ProcessStat;
 use crate::host::fake::{FakeHost, FakeProcess};
 
@@ -45,7 +48,7 @@ fn a_link_has_no_old_path_but_what_it_links_to() {
         b"../tmp/x\0",
     );
     let event = enrich(&symlink.event(), &mut FakeHost::default()).remove(0);
-    assert_eq!((event.action, event.file.target.as_deref()), (Action::Creation, Some("../tmp/x")));
+    assert_eq!((event.action, event.file.target), (Action::Creation, Some("../tmp/x".into())));
     assert_eq!(event.file.linked, None);
 }
 
@@ -86,7 +89,7 @@ fn a_mount_says_what_is_there_now_and_one_that_moves_is_gone_elsewhere() {
     };
     let mount = |operation, source: Option<&str>| Mount {
         operation,
-        source: source.map(str::to_owned),
+        source: source.map(Text::from),
         file_system: Some("tmpfs".to_owned()),
     };
     for (flags, operation) in
@@ -115,8 +118,9 @@ fn a_creation_keeps_what_the_kernel_said() {
     let [event] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!(texts(&event.file.paths), [("/etc/ld.so.preload", View::Process)]);
     assert_eq!((event.process.pid, event.process.tid), (7, 8));
-    assert_eq!(event.process.thread_name, "evil");
+    assert_eq!(event.process.thread_name, "evil".into());
     assert_eq!(event.process.args, ["./evil", "", "-x\u{fffd}"]);
+    assert_eq!(event.process.raw_command_line.as_deref(), Some(b"./evil\0\0-x\xff\0".as_slice()));
     let Executable::File(file) = &event.process.executable else { panic!() };
     assert_eq!((file.path.text.as_str(), file.deleted, file.memfd), ("/tmp/evil", false, false));
 }
@@ -220,4 +224,51 @@ fn a_kernel_thread_has_no_executable_and_what_is_not_said_is_unknown() {
     let event = enrich(&Recorder::new(KIND_CREATE).event(), &mut FakeHost::default()).remove(0);
     assert_eq!(event.process.executable, Executable::Unknown);
     assert!(event.file.paths[0].truncated, "a path that was not told could be any");
+}
+
+/// Bytes that are often no text.
+fn bytes(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![1..=255_u8, Just(b'a'), Just(0xc3), Just(0xa9)], length)
+        .prop_filter("a name", |bytes| !bytes.contains(&b'/'))
+}
+
+proptest! {
+    #[test]
+    fn whatever_it_is_called_the_document_has_the_bytes(
+        name in bytes(1..20), target in bytes(1..20), first in bytes(1..20), second in bytes(0..20), comm in bytes(1..16),
+    ) {
+        let arguments = [first.as_slice(), b"\0", &second, b"\0"].concat();
+        let mut recorder = Recorder::new(KIND_SYMLINK);
+        recorder.fixed.executable.flags = EXECUTABLE_FILE;
+        recorder.fixed.comm = [0; 16];
+        recorder.fixed.comm[..comm.len()].copy_from_slice(&comm);
+        let raw = recorder
+            .section(SECTION_PATH, VIEW_PROCESS, 0, &[&name, b"\0etc\0".as_slice()].concat())
+            .section(SECTION_TARGET, 0, 0, &[&target, b"\0".as_slice()].concat())
+            .section(SECTION_EXECUTABLE, 0, 0, &[&name, b"\0tmp\0".as_slice()].concat())
+            .section(SECTION_ARGUMENTS, 0, 0, &arguments)
+            .event();
+        let event = enrich(&raw, &mut FakeHost::default()).remove(0);
+        let table = FieldTable::default();
+        let document = Document::new(&event, &table, Candidate::default()).to_json();
+        let has = |field: &str, raw: &str, bytes: &[u8]| {
+            let text = |field| lookup(&document, field).and_then(serde_json::Value::as_str);
+            match str::from_utf8(bytes) {
+                Ok(readable) => text(field) == Some(readable) && text(raw).is_none(),
+                Err(_) => text(raw) == Some(&hex(bytes)),
+            }
+        };
+        let path = |directory: &[u8]| [directory, &name].concat();
+        prop_assert!(has("file.path", "ldsentry.file.raw_path", &path(b"/etc/")));
+        prop_assert!(has("file.target_path", "ldsentry.file.raw_target_path", &target));
+        prop_assert!(has("process.executable", "ldsentry.process.executable.raw_path", &path(b"/tmp/")));
+        prop_assert!(has("process.thread.name", "ldsentry.process.raw_thread_name", &comm));
+        let raw = "ldsentry.process.raw_command_line";
+        if str::from_utf8(&arguments).is_ok() {
+            let readable = [&first, b" ".as_slice(), &second].concat();
+            prop_assert!(has("process.command_line", raw, &readable));
+        } else {
+            prop_assert!(has("process.command_line", raw, &arguments));
+        }
+    }
 }

@@ -20,9 +20,7 @@ pub(super) fn file(
         device: file_system.device,
         inode: facts.as_ref().map(|facts| facts.inode),
         file_system: file_system.kind,
-        target: facts
-            .and_then(|facts| facts.target)
-            .map(|target| String::from_utf8_lossy(&target).into_owned()),
+        target: facts.and_then(|facts| facts.target).map(|target| target.as_slice().into()),
         linked: None,
         mount: None,
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::decode::RawEvent;
 use crate::enrich;
-use crate::event::{Ancestor, Executable, Process};
+use crate::event::{Ancestor, Executable, Process, Text};
 use crate::host::{Host, ProcessStat};
 use crate::links::{self, Link};
 
@@ -49,9 +49,10 @@ impl Who {
             tid: 0,
             start_boot_ns: 0,
             start: None,
-            thread_name: String::new(),
+            thread_name: Text::default(),
             executable: Executable::Unknown,
             args: Vec::new(),
+            raw_command_line: None,
             args_truncated: false,
             user: None,
             group: None,
@@ -146,15 +147,18 @@ impl Who {
         let (cgroup, container) = enrich::container::of_procfs(&String::from_utf8_lossy(&file("cgroup")));
         let root = links::target(proc, pid, Link::Root).ok();
         let root = root.filter(|_| mount_namespace == own_mount_namespace());
+        let args_truncated = arguments.as_ref().is_some_and(|bytes| bytes.len() == MAX_ARGUMENTS);
+        let (args, raw_command_line) = enrich::arguments(arguments);
         let process = Process {
             pid,
             tid: 0,
             start_boot_ns: stat.start_boot_ns,
             start: Some(host.wall_clock(stat.start_boot_ns)),
-            thread_name: String::from_utf8_lossy(&stat.comm).into_owned(),
+            thread_name: stat.comm.as_slice().into(),
             executable,
-            args_truncated: arguments.as_ref().is_some_and(|bytes| bytes.len() == MAX_ARGUMENTS),
-            args: arguments.map(|bytes| enrich::arguments(&bytes)).unwrap_or_default(),
+            args,
+            raw_command_line,
+            args_truncated,
             user: status.uid.map(|uid| host.user(uid)),
             group: status.gid.map(|gid| host.group(gid)),
             login_user: number("loginuid").map(|uid| host.user(uid)),
@@ -185,7 +189,7 @@ fn ancestors(mut pid: u32, host: &mut impl Host) -> Vec<Ancestor> {
         ancestors.push(Ancestor {
             pid,
             start_boot_ns: stat.start_boot_ns,
-            thread_name: String::from_utf8_lossy(&stat.comm).into_owned(),
+            thread_name: stat.comm.as_slice().into(),
             executable: host.executable(pid),
         });
         pid = stat.ppid;

@@ -1,5 +1,7 @@
 //! Alerts that many scenarios expect.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 /// The attack program created a file.
@@ -75,4 +77,12 @@ pub(crate) fn with(mut alert: Value, fields: Value) -> Value {
         alert.extend(fields);
     }
     alert
+}
+
+/// Bytes as hexadecimal digits, as alerts have those that are not UTF-8.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").ok();
+        digits
+    })
 }

@@ -3,7 +3,7 @@
 use integration_tests::Scenario;
 use serde_json::{Value, json};
 
-use crate::expected::{created, deleted, modified, mounted, touched, with};
+use crate::expected::{created, deleted, digits, modified, mounted, touched, with};
 use crate::rules::{DAEMON, expect, rule};
 
 const CONF: &str = "/etc/ld.so.conf";
@@ -139,6 +139,21 @@ fn mounts() -> Vec<Scenario> {
             "mkdir u w; mount -t overlay none -o lowerdir=/etc,upperdir=u,workdir=w /etc",
         )
         .alert(of("/etc", "mount", json!({"ldsentry.mount.file_system": "overlay"}))),
+        apart("bind_on_etc", "mkdir x; mount --bind x /etc").alert(of("/etc", "bind", json!({}))),
+        apart(
+            "overlay_on_directory",
+            "mkdir u w; mount -t overlay none -o lowerdir=/etc/ld.so.conf.d,upperdir=u,workdir=w /etc/ld.so.conf.d",
+        )
+        .alert(of(CONF_D, "mount", json!({"ldsentry.mount.file_system": "overlay"}))),
+        apart("bind_not_utf8", r#"name=$(printf 'x\377'); mkdir "$name"; mount --bind "$name" /etc/ld.so.conf.d"#)
+            .alert(of(
+                CONF_D,
+                "bind",
+                json!({
+                    "ldsentry.mount.source": format!("{here}/bind_not_utf8/x\u{fffd}"),
+                    "ldsentry.mount.raw_source": digits(format!("{here}/bind_not_utf8/x").as_bytes()) + "ff",
+                }),
+            )),
         apart("new_interface", "attack mount-tmpfs /etc/ld.so.conf.d").alert(of(
             CONF_D,
             "move",

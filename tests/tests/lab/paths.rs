@@ -1,12 +1,10 @@
 //! One entry, many paths: rows 13 and 18, and mounts and roots of its own.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, ensure};
 use integration_tests::{Scenario, lookup};
 use serde_json::{Value, json};
 
-use crate::expected::{created, renamed, with};
+use crate::expected::{created, digits, renamed, with};
 
 const PRELOAD: &str = "/etc/ld.so.preload";
 
@@ -159,6 +157,8 @@ fn hostile_names() -> Vec<Scenario> {
             "process.args": [
                 "sh", "-c", "echo pid=$$; echo /x >/etc/ld.so.preload", "a\nb\u{fffd}\"", "",
             ],
+            "ldsentry.process.raw_command_line":
+                digits(b"sh\0-c\0echo pid=$$; echo /x >/etc/ld.so.preload\0a\nb\xff\"\0\0"),
         })),
         Scenario::new(
             "hostile/executable",
@@ -166,13 +166,57 @@ fn hostile_names() -> Vec<Scenario> {
         )
         .alert(with(
             created(PRELOAD),
-            json!({"process.executable": "/var/lab/hostile/executable/e\n\"\u{fffd}"}),
+            json!({
+                "process.executable": "/var/lab/hostile/executable/e\n\"\u{fffd}",
+                "ldsentry.process.executable.raw_path": digits(b"/var/lab/hostile/executable/e\n\"\xff"),
+            }),
+        )),
+        Scenario::new(
+            "hostile/parent",
+            r#"name=$(printf 'p\377'); cp /bin/sh "$name"
+               "./$name" -c 'attack create /etc/ld.so.preload; :'"#,
+        )
+        .alert(with(
+            created(PRELOAD),
+            json!({"process.parent.executable": "/var/lab/hostile/parent/p\u{fffd}"}),
+        ))
+        .check(|outcome| {
+            let parents = outcome
+                .alerts
+                .first()
+                .and_then(|alert| lookup(alert, "ldsentry.process.ancestors.raw_executable"));
+            let parent = parents.and_then(|parents| parents.get(0)).and_then(Value::as_str);
+            ensure!(parent == Some(&digits(b"/var/lab/hostile/parent/p\xff")), "the parent is {parent:?}");
+            Ok(())
+        }),
+        Scenario::new("hostile/target", r#"attack symlink "$(printf '/tmp/\377')" /etc/ld.so.preload"#)
+            .alert(with(
+                created(PRELOAD),
+                json!({
+                    "file.target_path": "/tmp/\u{fffd}",
+                    "ldsentry.file.raw_target_path": digits(b"/tmp/\xff"),
+                }),
+            )),
+        Scenario::new(
+            "hostile/linked",
+            r#"name=$(printf 'l\377'); : >"$name"; attack link "$name" /etc/ld.so.preload"#,
+        )
+        .alert(with(
+            created(PRELOAD),
+            json!({
+                "ldsentry.file.linked_path": "/var/lab/hostile/linked/l\u{fffd}",
+                "ldsentry.file.raw_linked_path": digits(b"/var/lab/hostile/linked/l\xff"),
+            }),
         )),
         Scenario::new(
             "hostile/thread_name",
             r#"perl -e '$0 = "t\n\xff\"{}"; print "pid=$$\n"; open(F, ">", "/etc/ld.so.preload")'"#,
         )
-        .alert(json!({"process.pid": "$pid", "process.thread.name": "t\n\u{fffd}\"{}"})),
+        .alert(json!({
+            "process.pid": "$pid",
+            "process.thread.name": "t\n\u{fffd}\"{}",
+            "ldsentry.process.raw_thread_name": digits(b"t\n\xff\"{}"),
+        })),
         Scenario::new(
             "hostile/environment",
             r#"env "$(printf 'A\n\377="}\n{')=" attack create /etc/ld.so.preload"#,
@@ -206,12 +250,8 @@ fn hostile_names() -> Vec<Scenario> {
 /// The bytes of a path as hexadecimal digits.
 fn bytes_of(alert: &Value, field: &str, raw: &str) -> String {
     let text = |field: &str| lookup(alert, field).and_then(Value::as_str).map(str::to_owned);
-    text(&format!("ldsentry.{raw}.raw_path")).unwrap_or_else(|| {
-        text(field).unwrap_or_default().bytes().fold(String::new(), |mut digits, byte| {
-            write!(digits, "{byte:02x}").ok();
-            digits
-        })
-    })
+    text(&format!("ldsentry.{raw}.raw_path"))
+        .unwrap_or_else(|| digits(text(field).unwrap_or_default().as_bytes()))
 }
 
 /// All bytes that a name can have, and all lengths; each file is made, and renamed to another such name.

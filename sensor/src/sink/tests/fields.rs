@@ -12,7 +12,7 @@ use super::elasticsearch_templates;
 use crate::alert::{Alert, Source, Suppressed, lookup};
 use crate::ecs::{Candidate, Document, Field, FieldTable};
 use crate::event::{
-    Action, Container, ContainerNames, Event, Executable, Layer, Mount, MountOperation, Runtime, View,
+    Action, Container, ContainerNames, Event, Executable, Layer, Mount, MountOperation, Path, Runtime, View,
 };
 use crate::heartbeat::{self, Heartbeat};
 use crate::notice::{self, Blindness, Lost};
@@ -82,7 +82,7 @@ pub(super) fn sample_events() -> Vec<Event> {
     let mut link = event();
     link.file.linked = Some(path("/tmp/x"));
     let mut symlink = event();
-    symlink.file.target = Some("/tmp/x".to_owned());
+    symlink.file.target = Some("/tmp/x".into());
     let mut odd = rename("x\u{fffd}", "ld.so.conf.d/\u{fffd}");
     for (path, raw) in [
         (&mut odd.file.paths[0], b"ld.so.conf.d/\xff".as_slice()),
@@ -95,7 +95,14 @@ pub(super) fn sample_events() -> Vec<Event> {
         (file.memfd, file.deleted, file.path.truncated) = (true, true, true);
         file.path.raw = Some(b"\xff".to_vec());
     }
-    vec![event(), several, link, symlink, odd, contained(), mounted()]
+    odd.process.raw_command_line = Some(b"sh\0-\xff\0".to_vec());
+    odd.process.thread_name = b"\xff".as_slice().into();
+    if let Executable::File(file) = &mut odd.ancestors[0].executable {
+        file.path.raw = Some(b"/tmp/\xff".to_vec());
+    }
+    odd.file.target = Some(b"\xff".as_slice().into());
+    odd.file.linked = Some(Path { raw: Some(b"x\xff".to_vec()), ..path("x\u{fffd}") });
+    vec![event(), several, link, symlink, odd, contained(), mounted(b"/tmp/x"), mounted(b"\xff")]
 }
 
 /// By a program that somebody put into a container.
@@ -121,12 +128,12 @@ fn contained() -> Event {
 }
 
 /// Something was mounted.
-fn mounted() -> Event {
+fn mounted(source: &[u8]) -> Event {
     let mut mount = event();
     mount.action = Action::Mount;
     mount.file.mount = Some(Mount {
         operation: MountOperation::Bind,
-        source: Some("/tmp/x".to_owned()),
+        source: Some(source.into()),
         file_system: Some("ext4".to_owned()),
     });
     mount
