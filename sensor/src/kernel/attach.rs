@@ -144,23 +144,38 @@ impl Hook {
         format!("{}_{}", self.program, if self.at_end { "kretprobe" } else { "kprobe" })
     }
 
+    /// The names of the programs that can be attached for it.
+    pub(super) fn programs(&self, mode: AttachMode) -> Vec<String> {
+        let chain = std::iter::successors(Some(self), |hook| hook.instead);
+        let name = |hook: &Self| match mode {
+            AttachMode::Fentry => hook.program.to_owned(),
+            AttachMode::Kprobe => hook.kprobe(),
+        };
+        chain.map(name).collect()
+    }
+
     fn attach(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<Attached, ProgramError> {
         match btf {
             Some(btf) if self.at_end => {
                 let program: &mut FExit = program(ebpf, self.program);
-                program.load(self.function, btf)?;
+                // It is loaded already if it was attached before.
+                if program.fd().is_err() {
+                    program.load(self.function, btf)?;
+                }
                 let link = program.attach()?;
                 Ok(Attached::Held(program.take_link(link)?.into()))
             }
             Some(btf) => {
                 let program: &mut FEntry = program(ebpf, self.program);
-                program.load(self.function, btf)?;
+                if program.fd().is_err() {
+                    program.load(self.function, btf)?;
+                }
                 let link = program.attach()?;
                 Ok(Attached::Held(program.take_link(link)?.into()))
             }
             None => {
                 let program: &mut KProbe = program(ebpf, &self.kprobe());
-                // It is loaded already if there was no function that it was to be attached to first.
+                // Or if there was no function that it was to be attached to first.
                 if program.fd().is_err() {
                     program.load()?;
                 }
@@ -245,6 +260,22 @@ pub(super) fn attach(
         attached.insert(hook.program, attach_first(ebpf, mode, hook, btf.as_ref())?);
     }
     Ok(())
+}
+
+/// Detaches what none of `actions` needs, and gives it. What begins operations goes first: what is seen to begin is seen to
+/// end.
+pub(super) fn detach(
+    actions: &[Action],
+    attached: &mut BTreeMap<&'static str, Attached>,
+) -> Vec<(&'static Hook, Attached)> {
+    let others =
+        HOOKS.iter().rev().filter(|hook| hook.action.is_some_and(|action| !actions.contains(&action)));
+    let detach = |hook: &'static Hook| match attached.get(hook.program) {
+        // The kernel has no link that could be given up.
+        Some(Attached::ByProgram) | None => None,
+        Some(_) => Some((hook, attached.remove(hook.program)?)),
+    };
+    others.filter_map(detach).collect()
 }
 
 /// Whether everything is that an action alone needs.

@@ -25,8 +25,8 @@ pub struct KernelCounters {
 }
 
 pub(super) fn read(ebpf: &Ebpf, attached: &BTreeMap<&'static str, Attached>) -> KernelCounters {
-    let own = ebpf.programs().filter_map(|(_, program)| Some(misses(program.fd().ok()?.as_fd())));
-    let others = attached.values().filter_map(Attached::program).map(|program| misses(program.as_fd()));
+    let own = ebpf.programs().filter_map(|(_, program)| information(program.fd().ok()?.as_fd(), MISSES));
+    let others = attached.values().filter_map(Attached::program).map(misses);
     let count = |counter| count(ebpf, counter);
     KernelCounters {
         passed: count(counters::PASSED),
@@ -44,10 +44,13 @@ pub(super) fn count(ebpf: &Ebpf, counter: u32) -> u64 {
     values.map_or(0, |values| values.iter().sum())
 }
 
-/// The kernel tells it in the descriptor's information only.
-fn misses(program: BorrowedFd<'_>) -> u64 {
-    information(program, "recursion_misses").unwrap_or(0)
+/// Of one program.
+pub(super) fn misses(program: &OwnedFd) -> u64 {
+    information(program.as_fd(), MISSES).unwrap_or(0)
 }
+
+/// The kernel tells it in the descriptor's information only.
+const MISSES: &str = "recursion_misses";
 
 /// The number of a program, for as long as it is loaded.
 pub(super) fn program_id(program: &OwnedFd) -> Option<u32> {

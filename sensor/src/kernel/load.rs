@@ -214,6 +214,7 @@ impl<'o> Plan<'o> {
             mode: self.mode,
             scratch_slots: attach::scratch_slots(&self.options.actions),
             attached,
+            missed_before: 0,
             identity: self.identity.clone(),
             pins: None,
             set: None,

@@ -63,6 +63,8 @@ pub struct Kernel {
     scratch_slots: u32,
     /// Programs that are attached.
     attached: BTreeMap<&'static str, Attached>,
+    /// What the kernel counted as [`KernelCounters::misses`] for programs that this process has no more.
+    missed_before: u64,
     identity: Identity,
     /// Where they can be pinned.
     pins: Option<Pins>,
@@ -98,8 +100,7 @@ impl Kernel {
         actions.filter(|action| !attach::is_attached(*action, &self.attached)).collect()
     }
 
-    /// Attaches what these actions need and is not attached. What others needed stays, and sees nothing once the filter has
-    /// nothing for it.
+    /// Attaches what these actions need and is not attached.
     pub fn attach(&mut self, actions: &[Action]) -> Result<(), KernelError> {
         if attach::scratch_slots(actions) > self.scratch_slots {
             return Err(KernelError::NotTogether);
@@ -111,6 +112,18 @@ impl Kernel {
         // The kernel's type information took tens of megabytes.
         memory::give_back();
         Ok(())
+    }
+
+    /// Detaches what none of these actions needs: the filter should have nothing for it any more.
+    pub fn detach_others(&mut self, actions: &[Action]) {
+        for (hook, attached) in attach::detach(actions, &mut self.attached) {
+            self.missed_before += attached.program().map_or(0, counters::misses);
+            drop(attached);
+            let Some(set) = &self.set else { continue };
+            if let Err(error) = set.remove_program(hook.program, &hook.programs(self.mode)) {
+                tracing::warn!("{} stays attached, and sees nothing: {error}", hook.program);
+            }
+        }
     }
 
     /// Puts filters in force in one step. The actions that they are about must have been asked for at [`open`].
@@ -192,7 +205,9 @@ impl Kernel {
 
     /// What the kernel side counted since the programs were loaded.
     pub fn counters(&self) -> KernelCounters {
-        counters::read(&self.ebpf, &self.attached)
+        let mut counters = counters::read(&self.ebpf, &self.attached);
+        counters.misses += self.missed_before;
+        counters
     }
 
     /// Of the counters, the one that decides what a missing outcome means.

@@ -243,6 +243,13 @@ impl Set {
         remove(&self.link(name))
     }
 
+    /// Removes a link and the programs that it can have tied to its function, as far as they are there.
+    pub(super) fn remove_program(&self, link: &str, programs: &[String]) -> Result<(), PinsError> {
+        let paths = programs.iter().map(|program| self.program(program));
+        let mut there = std::iter::once(self.link(link)).chain(paths).filter(|path| path.exists());
+        there.try_for_each(|path| remove(&path))
+    }
+
     /// The names of its maps.
     pub(super) fn map_names(&self) -> Result<Vec<String>, PinsError> {
         Ok(names(&self.maps())?.into_iter().map(|name| name.replace('-', ".")).collect())

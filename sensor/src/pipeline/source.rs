@@ -230,6 +230,7 @@ impl Watcher {
                 let actions: Vec<_> = filters.actions().collect();
                 kernel.attach(&actions)?;
                 kernel.set_filters(&filters)?;
+                kernel.detach_others(&actions);
             }
             Self::Fanotify(fanotify) => fanotify.watch(prefixes(new), actions(new)),
         }

@@ -12,6 +12,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut scenarios = aliases();
     scenarios.extend(roots());
     scenarios.extend(hostile_names());
+    scenarios.extend(hostile_programs());
     scenarios.extend(long_paths());
     scenarios
 }
@@ -148,6 +149,42 @@ fn hostile_names() -> Vec<Scenario> {
                 created("/etc/ld.so.conf.d/\u{fffd}\u{fffd}x"),
                 json!({"ldsentry.file.raw_path": "2f6574632f6c642e736f2e636f6e662e642fff8078"}),
             )),
+        Scenario::new("hostile/target", r#"attack symlink "$(printf '/tmp/\377')" /etc/ld.so.preload"#)
+            .alert(with(
+                created(PRELOAD),
+                json!({
+                    "file.target_path": "/tmp/\u{fffd}",
+                    "ldsentry.file.raw_target_path": digits(b"/tmp/\xff"),
+                }),
+            )),
+        Scenario::new(
+            "hostile/linked",
+            r#"name=$(printf 'l\377'); : >"$name"; attack link "$name" /etc/ld.so.preload"#,
+        )
+        .alert(with(
+            created(PRELOAD),
+            json!({
+                "ldsentry.file.linked_path": "/var/lab/hostile/linked/l\u{fffd}",
+                "ldsentry.file.raw_linked_path": digits(b"/var/lab/hostile/linked/l\xff"),
+            }),
+        )),
+        Scenario::new("hostile/random_names", RANDOM_NAMES).any_alerts().check(|outcome| {
+            let expected: Vec<&str> =
+                outcome.stdout.lines().filter_map(|line| line.strip_prefix("path=")).collect();
+            let found: Vec<String> =
+                outcome.alerts.iter().map(|alert| bytes_of(alert, "file.path", "file")).collect();
+            ensure!(found == expected, "{found:#?} are not {expected:#?}");
+            let originals = outcome.alerts.iter().skip(1).step_by(2);
+            let originals = originals.map(|alert| bytes_of(alert, "file.Ext.original.path", "file.original"));
+            ensure!(originals.eq(expected.iter().step_by(2).copied()), "the old paths are others");
+            Ok(())
+        }),
+    ]
+}
+
+/// Programs that are called so, or called with such arguments.
+fn hostile_programs() -> Vec<Scenario> {
+    vec![
         Scenario::new(
             "hostile/arguments",
             r#"sh -c 'echo pid=$$; echo /x >/etc/ld.so.preload' "$(printf 'a\nb\377\042')" ''"#,
@@ -189,25 +226,6 @@ fn hostile_names() -> Vec<Scenario> {
             ensure!(parent == Some(&digits(b"/var/lab/hostile/parent/p\xff")), "the parent is {parent:?}");
             Ok(())
         }),
-        Scenario::new("hostile/target", r#"attack symlink "$(printf '/tmp/\377')" /etc/ld.so.preload"#)
-            .alert(with(
-                created(PRELOAD),
-                json!({
-                    "file.target_path": "/tmp/\u{fffd}",
-                    "ldsentry.file.raw_target_path": digits(b"/tmp/\xff"),
-                }),
-            )),
-        Scenario::new(
-            "hostile/linked",
-            r#"name=$(printf 'l\377'); : >"$name"; attack link "$name" /etc/ld.so.preload"#,
-        )
-        .alert(with(
-            created(PRELOAD),
-            json!({
-                "ldsentry.file.linked_path": "/var/lab/hostile/linked/l\u{fffd}",
-                "ldsentry.file.raw_linked_path": digits(b"/var/lab/hostile/linked/l\xff"),
-            }),
-        )),
         Scenario::new(
             "hostile/thread_name",
             r#"perl -e '$0 = "t\n\xff\"{}"; print "pid=$$\n"; open(F, ">", "/etc/ld.so.preload")'"#,
@@ -231,17 +249,6 @@ fn hostile_names() -> Vec<Scenario> {
             let arguments = outcome.alerts.first().and_then(|alert| lookup(alert, "process.args"));
             let arguments = arguments.and_then(Value::as_array).context("no arguments")?;
             ensure!(arguments.len() > 100 && arguments[4] == "100001", "{} arguments", arguments.len());
-            Ok(())
-        }),
-        Scenario::new("hostile/random_names", RANDOM_NAMES).any_alerts().check(|outcome| {
-            let expected: Vec<&str> =
-                outcome.stdout.lines().filter_map(|line| line.strip_prefix("path=")).collect();
-            let found: Vec<String> =
-                outcome.alerts.iter().map(|alert| bytes_of(alert, "file.path", "file")).collect();
-            ensure!(found == expected, "{found:#?} are not {expected:#?}");
-            let originals = outcome.alerts.iter().skip(1).step_by(2);
-            let originals = originals.map(|alert| bytes_of(alert, "file.Ext.original.path", "file.original"));
-            ensure!(originals.eq(expected.iter().step_by(2).copied()), "the old paths are others");
             Ok(())
         }),
     ]

@@ -30,7 +30,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 }
 
 /// A BPF file system that no other daemon uses.
-const OWN_PINS: &str = r#"
+pub(crate) const OWN_PINS: &str = r#"
 mount -t bpf none /sys/fs/bpf
 pins=/sys/fs/bpf/ldsentry
 attack_on() {
