@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::UnshareFlags;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use serde_json::Value;
 
 use crate::alert::{lookup, summary};
@@ -149,6 +153,16 @@ impl Sensor {
         Self::start_by(&mut command, tree, arguments)
     }
 
+    /// Does the same on a kernel whose fanotify does not know these flags of `fanotify_init`.
+    pub fn start_without(tree: &Path, arguments: &[&str], flags: u32) -> Result<Self> {
+        let filter = refusing_group_with(flags)?;
+        let refuse = move || seccompiler::apply_filter(&filter).map_err(io::Error::other);
+        let mut command = Command::new(ldsentry());
+        // SAFETY: between fork and exec it makes system calls, and takes memory only to say why one failed.
+        unsafe { command.pre_exec(refuse) };
+        Self::start_by(&mut command, tree, arguments)
+    }
+
     fn start_by(command: &mut Command, tree: &Path, arguments: &[&str]) -> Result<Self> {
         Self::watch(spawn(command, tree, arguments)?, tree)
     }
@@ -266,6 +280,24 @@ fn spawn(command: &mut Command, tree: &Path, arguments: &[&str]) -> Result<Child
         .stderr(Stdio::piped())
         .spawn()
         .context("starting the daemon")
+}
+
+/// Has `fanotify_init` answer as a kernel does that does not know a flag.
+fn refusing_group_with(flags: u32) -> Result<BpfProgram> {
+    let mask = u64::from(flags);
+    let single = |bit: u64| {
+        let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bit), bit)?;
+        SeccompRule::new(vec![condition])
+    };
+    let bits = (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| mask & bit != 0);
+    let rules = bits.map(single).collect::<Result<Vec<_>, _>>()?;
+    let filter = SeccompFilter::new(
+        [(libc::SYS_fanotify_init, rules)].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EINVAL as u32),
+        std::env::consts::ARCH.try_into()?,
+    )?;
+    Ok(filter.try_into()?)
 }
 
 impl Drop for Sensor {

@@ -1,14 +1,18 @@
 // Attacks on the dynamic linker's files by a 32-bit process, which has system calls of its own. Without a C library,
 // so that it takes no other packages to build: `attack32 create PATH`, `rename FROM TO`, `link FROM TO`, `symlink
-// TARGET PATH`, `mkfifo PATH`. Prints `pid=N`; exits with the error's number.
+// TARGET PATH`, `mkfifo PATH`, `open-for-writing PATH`, `truncate PATH`, `unlink PATH`, `bind FROM TO`. Prints `pid=N`; exits with the error's number.
 
-enum { SYS_EXIT = 1, SYS_WRITE = 4, SYS_OPEN = 5, SYS_LINK = 9, SYS_MKNOD = 14, SYS_GETPID = 20, SYS_RENAME = 38, SYS_SYMLINK = 83 };
-enum { O_WRONLY = 1, O_CREAT = 0100, S_IFIFO = 0010000 };
+enum {
+    SYS_EXIT = 1, SYS_WRITE = 4, SYS_OPEN = 5, SYS_LINK = 9, SYS_UNLINK = 10, SYS_MKNOD = 14, SYS_GETPID = 20, SYS_MOUNT = 21,
+    SYS_RENAME = 38, SYS_SYMLINK = 83, SYS_TRUNCATE = 92
+};
+enum { O_WRONLY = 1, O_CREAT = 0100, S_IFIFO = 0010000, MS_BIND = 4096 };
 
 static int call(int number, long one, long two, long three)
 {
     int result;
-    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(one), "c"(two), "d"(three) : "memory");
+    // What only mount has more is its flags.
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(one), "c"(two), "d"(three), "S"(MS_BIND), "D"(0) : "memory");
     return result;
 }
 
@@ -50,6 +54,14 @@ static int perform(int count, char **arguments)
         return call(SYS_LINK, one, other, 0);
     if (same(action, "symlink"))
         return call(SYS_SYMLINK, one, other, 0);
+    if (same(action, "open-for-writing"))
+        return call(SYS_OPEN, one, O_WRONLY, 0);
+    if (same(action, "truncate"))
+        return call(SYS_TRUNCATE, one, 0, 0);
+    if (same(action, "unlink"))
+        return call(SYS_UNLINK, one, 0, 0);
+    if (same(action, "bind"))
+        return call(SYS_MOUNT, one, other, 0);
     return -22;
 }
 

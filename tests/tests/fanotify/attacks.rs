@@ -41,6 +41,37 @@ fn a_creation_names_who_did_it() -> Result<()> {
     Ok(())
 }
 
+/// Kernels before 5.17 tell only the new name of a rename, and those before 5.15 have no descriptor of the process.
+#[test]
+fn older_kernels_tell_less_and_nothing_is_missed() -> Result<()> {
+    let up_to_5_16 = libc::FAN_REPORT_TARGET_FID;
+    for refused in [up_to_5_16, up_to_5_16 | libc::FAN_REPORT_PIDFD] {
+        let Some(tree) = tree()? else { return Ok(()) };
+        let mut sensor = Sensor::start_without(tree.path(), FANOTIFY, refused)?;
+        shell(tree.path(), "touch $T/new; mv $T/new $T/etc/ld.so.preload")?;
+        assert_fields(
+            &sensor.alert_for("etc/ld.so.preload")?,
+            &json!({
+                "event.action": "rename",
+                "file.name": "ld.so.preload",
+                "file.Ext.original.path": null,
+            }),
+        );
+        shell(
+            tree.path(),
+            "mkdir $T/prepared; touch $T/prepared/x; rmdir $T/etc/ld.so.conf.d; mv $T/prepared $T/etc/ld.so.conf.d",
+        )?;
+        assert_fields(&sensor.alert_for("etc/ld.so.conf.d/x")?, &json!({"event.action": "rename"}));
+        let attacker = Waiting::shell(tree.path(), "echo /x.so > $T/etc/ld.so.conf.d/y")?;
+        assert_fields(
+            &sensor.alert_for("etc/ld.so.conf.d/y")?,
+            &json!({"event.action": "creation", "process.pid": attacker.pid()}),
+        );
+        assert!(sensor.others()?.is_empty());
+    }
+    Ok(())
+}
+
 /// Rows 2 and 22, and names that are not quite those of the rule.
 #[test]
 fn creations_and_renames_are_told_from_what_no_rule_asks_for() -> Result<()> {

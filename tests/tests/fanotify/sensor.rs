@@ -256,6 +256,8 @@ fn an_overflow_is_a_gap_and_what_appeared_in_it_is_found() -> Result<()> {
     let ended = sensor.end(Signal::TERM)?;
     assert_eq!(ended.counter("ldsentry_events_lost_total{reason=\"queue_overflow\"}")?, 1);
     assert_eq!(ended.counter("ldsentry_rescans_total")?, 1);
+    // Whoever made those that were found by looking.
+    assert_eq!(ended.counter("ldsentry_events_without_executable_total{reason=\"unknown\"}")?, 2);
     assert!(ended.stderr.contains("gap: the queue of fanotify was full"), "{}", ended.stderr);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use integration_tests::Scenario;
 use serde_json::{Value, json};
 
-use crate::expected::{created, renamed, touched, with};
+use crate::expected::{created, deleted, modified, mounted, renamed, touched, with};
 
 const PRELOAD: &str = "/etc/ld.so.preload";
 const NEW: &str = "/etc/new";
@@ -19,7 +19,34 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario::new("compat/mkfifo", "attack32 mkfifo /etc/ld.so.conf.d/pipe")
             .alert(by("attack32", with(created("/etc/ld.so.conf.d/pipe"), json!({"file.type": "fifo"})))),
     );
+    scenarios.extend(changed_in_place());
     scenarios
+}
+
+fn changed_in_place() -> impl Iterator<Item = Scenario> {
+    let conf = "/etc/ld.so.conf";
+    let watched = "/etc/ld.so.conf.d/watched";
+    let gone = |watched| with(deleted(watched), json!({"process.pid": "$pid"}));
+    let bound = with(mounted("/etc/ld.so.conf.d", "bind"), json!({"process.pid": "$pid"}));
+    [
+        (
+            "open_for_writing",
+            format!("attack32 open-for-writing {conf}"),
+            vec![by("attack32", modified(conf))],
+        ),
+        ("truncate", format!("attack32 truncate {conf}"), vec![by("attack32", modified(conf))]),
+        (
+            "unlink",
+            format!("touch {watched}; attack32 unlink {watched}"),
+            vec![touched(watched), by("attack32", gone(watched))],
+        ),
+        ("bind", "mkdir x; attack32 bind x /etc/ld.so.conf.d".to_owned(), vec![by("attack32", bound)]),
+    ]
+    .map(|(name, script, alerts)| {
+        let script = format!("unshare --mount sh -euc '. /lab/lib.sh; {script}'");
+        Scenario::new(format!("compat/{name}"), script).with_changes_in_place().alerts(alerts)
+    })
+    .into_iter()
 }
 
 /// What a process does itself and what is done for it have the same process: its number, its file, its arguments.

@@ -42,7 +42,8 @@ impl Coverage {
     }
 }
 
-/// Whether the page says of each row what there is to say, and nothing of scenarios that there are not.
+/// Whether the page says of each row what there is to say and of each scenario what came of it, and nothing of scenarios that
+/// there are not.
 pub(crate) fn check(scenarios: &[String], boots: &[String]) -> Result<()> {
     ensure!(
         ROWS.iter().map(|row| row.number).eq(1..=30),
@@ -70,6 +71,14 @@ pub(crate) fn check(scenarios: &[String], boots: &[String]) -> Result<()> {
         }
     }
     let results = parse(&page, boots);
+    for scenario in scenarios.iter().filter(|name| ROWS.iter().any(|row| row.has(name))) {
+        for boot in boots {
+            ensure!(
+                results.contains_key(&(scenario.clone(), boot.clone())),
+                "docs/coverage.md does not say what came of {scenario} on {boot}; {remedy}"
+            );
+        }
+    }
     for (scenario, boot) in results.keys() {
         ensure!(
             known.contains(scenario),
@@ -124,7 +133,7 @@ const BEGINNING: &str = "# What is covered, and what is not
 Ways to put a library into the dynamic linker's files, and what ldsentry says. Each is tried in a virtual machine on Debian's
 stock kernels, with fentry and with kprobes, by a program that does nothing else. This page is made from what came of it:
 `UPDATE_DOCS=1 cargo xtask test` (or `cargo test -p integration-tests --test lab -- FILTER` for some of it, which leaves the
-other results) writes it, and a test fails where it names scenarios that do not exist.
+other results) writes it, and a test fails where it names scenarios that do not exist, or leaves one out.
 
 A scenario passes if the alerts are exactly those that it expects: the path, what happened, who did it, and how many. The
 scenarios are in `tests/tests/lab`.

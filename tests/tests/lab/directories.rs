@@ -1,9 +1,13 @@
 //! Directories that bring files to a watched path: rows 7 and 8.
 
-use integration_tests::Scenario;
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use integration_tests::{Outcome, Scenario, lookup};
 use serde_json::{Value, json};
 
 use crate::expected::{created, renamed, with};
+use crate::loss::increase;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     // In a root of its own, so that the guest keeps its /etc. What the shell does from outside has another path.
@@ -77,8 +81,50 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             "mv ld.so.conf.d saved; within ext4 /bin/attack symlink /nowhere /etc/ld.so.conf.d; \
              rm ld.so.conf.d; mv saved ld.so.conf.d",
         ),
+        scenario(
+            "several",
+            "mkdir prepared; touch prepared/several1 prepared/several2 prepared/several3; \
+             within ext4 /bin/attack rename /etc/prepared /etc/ld.so.conf.d; \
+             for number in 1 2 3; do wait_for_alert several$number; done; rm ld.so.conf.d/*",
+        )
+        .any_alerts()
+        .check(|outcome| all_brought(outcome, 3)),
+        // More than are looked at: that there are more is said and counted.
+        scenario(
+            "bounded",
+            "mkdir prepared; (cd prepared; seq -f bounded%.0f 1010 | xargs touch); counters before; \
+             within ext4 /bin/attack rename /etc/prepared /etc/ld.so.conf.d; \
+             counters_after 1002; rm -r ld.so.conf.d; mkdir ld.so.conf.d",
+        )
+        .any_alerts()
+        .check(|outcome| {
+            all_brought(outcome, 1000)?;
+            let lost = increase(outcome, "ldsentry_events_lost_total{reason=\"directory\"}")?;
+            ensure!(lost == 1, "{lost} directories are said to have more");
+            let said = "only 1000 files below /etc/ld.so.conf.d were looked at";
+            ensure!(outcome.daemon_stderr.contains(said), "it does not say that there are more");
+            Ok(())
+        }),
         scenario("unwatched", "mkdir -p a/b; touch a/b/x; mv a c; mv c/b d; rm -r c d"),
     ]
+}
+
+/// There is an alert for each of so many files, and no other.
+fn all_brought(outcome: &Outcome, count: usize) -> Result<()> {
+    let text = |alert, field| lookup(alert, field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut files = BTreeSet::new();
+    for alert in &outcome.alerts {
+        let (path, origin) = (text(alert, "file.path"), text(alert, "ldsentry.origin"));
+        let from = path.replace("/ld.so.conf.d/", "/prepared/");
+        ensure!(
+            origin == "directory_rename" && from != path && text(alert, "file.Ext.original.path") == from,
+            "an alert with origin {origin} for {path}"
+        );
+        files.insert(path);
+    }
+    let alerts = outcome.alerts.len();
+    ensure!((alerts, files.len()) == (count, count), "{alerts} alerts for {} files", files.len());
+    Ok(())
 }
 
 fn linked(path: &str) -> Value {

@@ -7,8 +7,10 @@ use crate::expected::{created, with};
 
 const ATTACK: &str = "create /etc/ld.so.preload";
 
+/// Whatever the process was, its parent is known.
 fn created_by(fields: Value) -> Value {
-    with(created("/etc/ld.so.preload"), fields)
+    let parent = json!({"process.parent.executable": "/usr/bin/dash", "process.parent.name": "dash"});
+    with(with(created("/etc/ld.so.preload"), parent), fields)
 }
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
@@ -19,14 +21,13 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             "process.args_count": 3,
             "process.name": "attack",
             "process.thread.name": "attack",
-            "process.parent.executable": "/usr/bin/dash",
-            "process.parent.name": "dash",
             "ldsentry.process.executable.deleted": null,
             "ldsentry.process.executable.memfd": null,
         }))),
         Scenario::new("process/script", SCRIPT).alert(json!({
             "file.path": "/etc/ld.so.preload",
             "process.executable": "/usr/bin/dash",
+            "process.parent.executable": "/usr/bin/dash",
             "process.args": ["/bin/sh", "./script.sh", "an argument"],
             "process.pid": "$pid",
         })),
@@ -37,18 +38,21 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         .alert(created_by(json!({
             "process.executable": "/var/lab/gone",
             "process.name": "gone",
+            "process.command_line": format!("/var/lab/gone remove-self {ATTACK}"),
             "ldsentry.process.executable.deleted": true,
             "ldsentry.process.executable.memfd": null,
         }))),
         Scenario::new("process/memfd", format!("attack from-memfd dpkg {ATTACK}")).alert(created_by(json!({
             "process.executable": "/memfd:dpkg",
+            "process.command_line": format!("attack {ATTACK}"),
             "ldsentry.process.executable.memfd": true,
         }))),
         Scenario::new("process/fexecve", format!("attack through-fexecve {ATTACK}"))
-            .alert(created_by(json!({}))),
+            .alert(created_by(json!({"process.command_line": format!("attack {ATTACK}")}))),
         Scenario::new("process/proc_self_exe", format!("attack as /proc/self/exe {ATTACK}"))
             .alert(created_by(json!({"process.args": ["/proc/self/exe", "create", "/etc/ld.so.preload"]}))),
-        Scenario::new("process/thread", format!("attack in-thread {ATTACK}")).alert(created_by(json!({}))),
+        Scenario::new("process/thread", format!("attack in-thread {ATTACK}"))
+            .alert(created_by(json!({"process.command_line": format!("attack in-thread {ATTACK}")}))),
         // What a process calls itself is not what it runs.
         Scenario::new("process/borrowed_name", "bash -c 'exec -a dpkg attack create /etc/ld.so.preload'")
             .alert(created_by(json!({"process.args": ["dpkg", "create", "/etc/ld.so.preload"]}))),
@@ -64,7 +68,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         )),
         // In a pid namespace a process has another number than the host gives it.
         Scenario::new("process/pid_namespace", PID_NAMESPACE)
-            .alert(created_by(json!({"process.pid": "$host_pid"})))
+            .alert(created_by(json!({
+                "process.pid": "$host_pid",
+                "process.command_line": format!("attack {ATTACK}"),
+                "process.parent.executable": "/usr/bin/unshare",
+                "process.parent.name": "unshare",
+            })))
             .check(|outcome| {
                 anyhow::ensure!(
                     outcome.number("pid")? == 1,

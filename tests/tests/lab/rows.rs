@@ -86,6 +86,8 @@ pub(crate) const ROWS: &[Row] = &[
             "directory/exchanged_with_conf_d",
             "directory/exchanged_the_other_way",
             "directory/deep_in_conf_d",
+            "directory/several",
+            "directory/bounded",
             "directory/linked",
             "directory/link_renamed",
             "directory/linked_to_nothing",
@@ -222,7 +224,7 @@ pub(crate) const ROWS: &[Row] = &[
         technique: "In a directory that does not tell `A` from `a`",
         gives: "the same alerts, with the name that was given",
         scenarios: &["casefold", "create/other_case"],
-        note: "ASCII letters only. Such a directory also takes U+017F for `s` and leaves out invisible characters; a name with \
+        note: "Paths are compared without regard to case in ASCII letters only. Such a directory also takes U+017F for `s` and leaves out invisible characters; a name with \
                those is not compared as it compares them. /etc can only become such a directory by being replaced, which \
                is an event of its own (8).",
     },
