@@ -30,6 +30,7 @@ sensor kprobe 'built-in rules'
 sensor fentry '60 rules' --rules /lab/rules --rules /lab/one.toml
 sensor kprobe '60 rules' --rules /lab/rules --rules /lab/one.toml
 sensor_by_fanotify
+sensor_by_fanotify_beside_inotify
 trace
 inotify
 fanotify directory directory

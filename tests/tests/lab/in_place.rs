@@ -145,7 +145,7 @@ fn mounts() -> Vec<Scenario> {
             "mkdir u w; mount -t overlay none -o lowerdir=/etc/ld.so.conf.d,upperdir=u,workdir=w /etc/ld.so.conf.d",
         )
         .alert(of(CONF_D, "mount", json!({"ldsentry.mount.file_system": "overlay"}))),
-        apart("bind_not_utf8", r#"name=$(printf 'x\377'); mkdir "$name"; mount --bind "$name" /etc/ld.so.conf.d"#)
+        apart("bind_not_utf8", r#"name=$(printf x\\377); mkdir "$name"; mount --bind "$name" /etc/ld.so.conf.d"#)
             .alert(of(
                 CONF_D,
                 "bind",

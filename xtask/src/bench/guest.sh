@@ -63,6 +63,18 @@ sensor_by_fanotify() {
     with "ldsentry: fanotify"
 }
 
+# Where something is watched on the file system already, as systemd, udev and others do.
+sensor_by_fanotify_beside_inotify() {
+    begin 'established' inotifywait -m -e create /usr
+    other=$process
+    baseline
+    begin 'watching' ldsentry run --output ndjson --source fanotify
+    with "ldsentry: fanotify, beside an inotify watch"
+    process=$other
+    end
+    baseline
+}
+
 # Others that can be had: see docs/cost.md for what each is told to do. This one comes last.
 audit() {
     mkdir -p /var/log/audit

@@ -30,7 +30,10 @@ one. *Floor*: programs that do nothing, on the functions that an open, a creatio
 const OTHERS: &str = "
 Each watches `/etc/ld.so.preload` and `/etc/ld.so.conf.d`, and nothing else, as well as it can: auditd with `-w PATH -p wa` for both; bpftrace
 with kfuncs on the two functions and a comparison of the last name; inotifywait with `-e create,move` on `/etc` and the directory; fanotify with a
-mark on `/etc`, and with one on its file system. `ldsentry: fanotify` is `--source fanotify`, for kernels that take no hooks.
+mark on `/etc`, and with one on its file system. `ldsentry: fanotify` is `--source fanotify`, for kernels that take no hooks: what it adds to
+what is done in other directories is the kernel's own look whether the directory is marked, which it takes on a file system as soon as anybody
+watches anything there: *beside an inotify watch* on another directory, as systemd, udev and others have them, nothing is left of it. To
+processes, programs on tracepoints are added that keep who was who, where the kernel takes them.
 ";
 
 /// The whole page.
@@ -64,7 +67,7 @@ pub fn core(results: &Results) -> String {
 
 fn is_core(configuration: &str) -> bool {
     configuration.starts_with("floor")
-        || (configuration.starts_with("ldsentry") && !configuration.ends_with("fanotify"))
+        || (configuration.starts_with("ldsentry") && !configuration.contains("fanotify"))
 }
 
 fn table(results: &Results, wanted: impl Fn(&str) -> bool) -> String {

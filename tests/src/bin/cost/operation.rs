@@ -66,6 +66,7 @@ pub(crate) fn all() -> Result<Vec<Operation>> {
         operations.push(create(format!("{system}: create and unlink, watched"), true, &file)?);
         operations.push(rename(format!("{system}: rename, watched"), true, &other, &file)?);
     }
+    operations.push(run_program()?);
     Ok(operations)
 }
 
@@ -99,6 +100,34 @@ fn on_existing(system: &str, path: &Path) -> Result<Vec<Operation>> {
             counted(|| unsafe { libc::pwrite(other.as_raw_fd(), byte.as_ptr().cast(), 1, 0) as i32 })
         }),
     ])
+}
+
+/// A process begins, executes a program, and ends. The program's own instructions are in it.
+fn run_program() -> Result<Operation> {
+    let program = c"/bin/true";
+    // Else each time other addresses cost other page faults.
+    // SAFETY: takes a number, and concerns what is executed from now on.
+    if unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as u64) } < 0 {
+        return Err(io::Error::last_os_error()).context("turning off random addresses");
+    }
+    Ok(Operation::new("fork, execute /bin/true, exit", false, move || {
+        counted(|| {
+            let arguments = [program.as_ptr().cast_mut(), std::ptr::null_mut()];
+            let (mut process, mut status) = (0, 0);
+            // SAFETY: strings that end in NUL, lists of them that end in null, and numbers to write to.
+            unsafe {
+                let spawned = libc::posix_spawn(
+                    &raw mut process,
+                    program.as_ptr(),
+                    std::ptr::null(),
+                    std::ptr::null(),
+                    arguments.as_ptr(),
+                    arguments[1..].as_ptr(),
+                );
+                if spawned == 0 { libc::waitpid(process, &raw mut status, 0) } else { -1 }
+            }
+        })
+    }))
 }
 
 fn create(name: String, watched: bool, path: &Path) -> Result<Operation> {
