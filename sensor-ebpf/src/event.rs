@@ -4,12 +4,11 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use sensor_common::counters::PASSED;
 use sensor_common::record::{
-    ABI, Event, Header, KIND_MOUNT, KIND_MOVE_MOUNT, KIND_PIVOT_ROOT, KIND_UNMOUNT, SECTION_FILE_SYSTEM,
-    SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
+    ABI, Event, Header, SECTION_FILE_SYSTEM, SECTION_ORIGINAL_PATH, SECTION_PATH, SECTION_TARGET,
 };
 
 use crate::diagnostics;
-use crate::kernel::Task;
+use crate::kernel::{Dentry, Mount, MountNamespace, Task};
 use crate::maps::count;
 use crate::read::{Probed, Read as _};
 use crate::record::{MAX_MOUNTS, Record, Subject};
@@ -98,19 +97,24 @@ pub fn add_target(slot: u32, target: *const u8) {
 /// does not hold these steps on top of each other.
 #[inline(never)]
 pub fn complete(slot: u32) {
+    add_texts(slot, mounts::find);
+}
+
+/// The same where something is done to a place: that is in one mount, and not in all that lead there. What looks for those that
+/// share it takes the verifier as long as half of all the rest.
+#[inline(never)]
+pub fn complete_at_place(slot: u32) {
+    add_texts(slot, mounts::find_shared);
+}
+
+#[inline(always)]
+fn add_texts(slot: u32, find: impl Fn(&mut Record, Dentry, MountNamespace, Mount) -> u32) {
     let Some(mut record) = Record::new(slot) else { return };
     let record = &mut record;
     let subject = record.subject();
     let current = Task(Probed::current());
     let own = current.nsproxy::<Probed>().mount_namespace::<Probed>();
-    // Where something is mounted it is in one mount, and not in all that lead there.
-    let is_mount =
-        matches!(record.event().header.kind, KIND_MOUNT | KIND_MOVE_MOUNT | KIND_UNMOUNT | KIND_PIVOT_ROOT);
-    let found = if is_mount {
-        mounts::find_shared(record, subject.entry, own, subject.exact)
-    } else {
-        mounts::find(record, subject.entry, own, subject.exact)
-    };
+    let found = find(record, subject.entry, own, subject.exact);
     paths(record, subject, 0, found);
     task::write_program(record, current);
     cgroup::write(record, current);

@@ -188,7 +188,7 @@ impl Filter for InForce {
 
     #[inline(always)]
     fn knows(&self, first: u64, length: u32, role: u16) -> bool {
-        is_known(first, length << 16 | u32::from(role), self.generation, self.action)
+        is_known(first, length << 16 | u32::from(role), self.generation, self.action) != 0
     }
 
     #[inline(always)]
@@ -202,11 +202,13 @@ impl Filter for InForce {
     }
 }
 
+/// Not 0 if a name is looked for. A global function: see `path::walk`.
 #[inline(never)]
-fn is_known(first: u64, length_and_role: u32, generation: u32, action: u32) -> bool {
+#[unsafe(no_mangle)]
+extern "C" fn is_known(first: u64, length_and_role: u32, generation: u32, action: u32) -> u64 {
     let key = filter::key(first, length_and_role >> 16, length_and_role as u16, generation);
     // SAFETY: an entry is not removed while its generation is in force, nor while a program that saw it so can run.
-    unsafe { NAMES.get(&key) }.is_some_and(|actions| actions >> action & 1 != 0)
+    u64::from(unsafe { NAMES.get(&key) }.is_some_and(|actions| actions >> action & 1 != 0))
 }
 
 /// A name in memory. Names are stored in at least 32 bytes, so eight can be read whatever the length.

@@ -75,7 +75,7 @@ fn mount(source: *const u8, path: Path, kind: *const u8, flags: u32, mark: u64) 
     }
     if puts_something(flags) && filter::place_passes(mount, dentry) {
         if report_mount(path.0, flags, mark) {
-            event::complete(MOUNT_SLOT);
+            event::complete_at_place(MOUNT_SLOT);
             event::add_target(MOUNT_SLOT, source);
             place::add_kind(MOUNT_SLOT, kind);
             event::finish(MOUNT_SLOT);
@@ -100,7 +100,7 @@ fn attach(from: Path, to: Path, mark: u64) -> u32 {
     // What it covered is no longer covered.
     let uncovers = is_attached(moved) && filter::place_passes(moved, from.dentry::<Probed>());
     if (uncovers || filter::place_passes(mount, dentry)) && report_move(to.0, mark) {
-        event::complete(MOVE_SLOT);
+        event::complete_at_place(MOVE_SLOT);
         add_moved(from.0);
         event::finish(MOVE_SLOT);
     }

@@ -80,7 +80,7 @@ fn unmount(mount: VfsMount, flags: u32, mark: u64) -> u32 {
         && filter::place_passes(above, mount.mountpoint::<Probed>())
         && report_unmount(mount.0, flags, mark)
     {
-        event::complete(UNMOUNT_SLOT);
+        event::complete_at_place(UNMOUNT_SLOT);
         add_unmounted(mount.0);
         event::finish(UNMOUNT_SLOT);
     }
@@ -90,7 +90,7 @@ fn unmount(mount: VfsMount, flags: u32, mark: u64) -> u32 {
 #[inline(always)]
 fn pivot(new: Path, mark: u64) -> u32 {
     if filter::root_passes() && report_pivot(mark) {
-        event::complete(PIVOT_SLOT);
+        event::complete_at_place(PIVOT_SLOT);
         add_root(new.0);
         event::finish(PIVOT_SLOT);
     }
