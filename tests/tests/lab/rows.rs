@@ -313,7 +313,7 @@ pub(crate) const ROWS: &[Row] = &[
         technique: "The file was there before the sensor",
         gives: "with `sensor.inventory`, a document for each file at the start, and an alert for /etc/ld.so.preload",
         scenarios: &["inventory/alert", "inventory/state_and_nothing"],
-        note: "",
+        note: "Off unless it is asked for: what is there is no event, and each start would tell it again.",
     },
     Row {
         number: 27,
