@@ -34,6 +34,23 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ensure!(outcome.number("code_rootless")? == 3);
             says(outcome, "rootless", "privileges", "found", "in a user namespace of its own")
         }),
+        // It has all capabilities, and may use few of them.
+        Scenario::new("check/apparmor", format!("{CHECK}{APPARMOR}")).check(|outcome| {
+            ensure!(outcome.number("code_confined")? == 3, "it can watch");
+            says(
+                outcome,
+                "confined",
+                "mandatory_access",
+                "found",
+                "AppArmor enforces the profile `confined`",
+            )?;
+            says(outcome, "confined", "mandatory_access", "remedy", "a profile that allows them")?;
+            let denied = outcome.number("denied")?;
+            ensure!(denied > 0, "the kernel's log has no denials, as the remedy says that it has");
+            // What a profile allows is not refused for being confined.
+            works_with(outcome, "allowed", "ebpf", Some("fentry"))?;
+            says(outcome, "allowed", "mandatory_access", "found", "AppArmor enforces the profile `allowed`")
+        }),
         // Programs are attached, and the kernel does not call them. It does again for the lab's daemon.
         Scenario::new("check/tracer_off", format!("{CHECK}{TRACER_OFF}"))
             .alert(json!({"file.path": "/etc/ld.so.preload"}))
@@ -104,6 +121,19 @@ check both as ,+bpf,+perfmon
 check admin as ,+sys_admin
 check rootless unshare --user --map-root-user ldsentry
 ";
+
+const APPARMOR: &str = r#"
+mountpoint -q /sys/kernel/security || mount -t securityfs none /sys/kernel/security
+trap 'apparmor_parser --remove profiles' EXIT
+cat >profiles <<'END'
+profile confined { file, network, signal, ptrace, unix, capability dac_read_search, capability sys_ptrace, }
+profile allowed { file, network, signal, ptrace, unix, mount, umount, capability, }
+END
+apparmor_parser --replace profiles
+check confined aa-exec --profile=confined -- ldsentry
+fact denied "$(dmesg | grep 'apparmor="DENIED"' | grep -c 'capname="\(bpf\|sys_admin\|perfmon\)"')"
+check allowed aa-exec --profile=allowed -- ldsentry
+"#;
 
 const TRACER_OFF: &str = "
 trap 'sysctl -q kernel.ftrace_enabled=1' EXIT

@@ -13,6 +13,7 @@ use crate::command::{Step, output, program};
 const SUITE: &str = "bookworm";
 /// Beyond Debian's minimum: what scenarios use.
 const PACKAGES: &[&str] = &[
+    "apparmor",
     "btrfs-progs",
     "e2fsprogs",
     "fuse-overlayfs",
