@@ -118,7 +118,7 @@ pub fn any() -> bool {
 pub fn end_by_stack(ctx: &RetProbeContext) -> u32 {
     // SAFETY: the kernel hands registers to a kretprobe.
     let stack = stack_pointer(unsafe { &*ctx.regs });
-    end(ctx.ret(), |mark| stack > mark)
+    end(ctx.ret(), |mark| has_left(stack, mark))
 }
 
 /// The ends of functions, for fexit and for kretprobes.
@@ -179,6 +179,13 @@ pub fn end(result: i32, is_outer: impl Fn(u64) -> bool) -> u32 {
         count(OUTCOMES_LOST);
     }
     0
+}
+
+/// Whether the call that the mark was taken in, or one around it, is over. On x86-64 a call puts its return address on the stack, and takes
+/// it away; on arm64 that is in a register, and a call that is over leaves the stack where it was when it began.
+#[inline(always)]
+fn has_left(stack: u64, mark: u64) -> bool {
+    if cfg!(bpf_target_arch = "x86_64") { stack > mark } else { stack >= mark }
 }
 
 #[inline(always)]
