@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
+use xtask::architecture::Architecture;
 use xtask::lab::{Attach, Binaries, Frame, Guest, GuestOptions, Kind, LAB, MARKER, Payload, Plan, Series};
 
 use crate::Scenario;
@@ -87,6 +88,7 @@ struct Results {
 /// One boot, which happens when its first result is asked for.
 #[derive(Debug)]
 pub struct Boot {
+    architecture: Architecture,
     series: Series,
     attach: Attach,
     scenarios: Vec<Arc<Scenario>>,
@@ -95,13 +97,22 @@ pub struct Boot {
 
 impl Boot {
     /// A boot of this kernel with the daemon attached in this way.
-    pub fn new(series: Series, attach: Attach) -> Self {
-        Self { series, attach, scenarios: Vec::new(), results: OnceLock::new() }
+    pub fn new(architecture: Architecture, series: Series, attach: Attach) -> Self {
+        Self { architecture, series, attach, scenarios: Vec::new(), results: OnceLock::new() }
     }
 
     /// As in a test's name.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.series.name(), self.attach.name())
+        let architecture = match self.architecture {
+            Architecture::Amd64 => "",
+            Architecture::Arm64 => "-arm64",
+        };
+        format!("{}{architecture}/{}", self.series.name(), self.attach.name())
+    }
+
+    /// What its processor is.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     /// One more scenario to run.
@@ -158,14 +169,16 @@ impl Boot {
     }
 
     fn run(&self, collector: &mut Collector) -> Result<()> {
-        let binaries = binaries()?;
+        let binaries = binaries(self.architecture)?;
         let mut payload = Payload::new()?;
         let other = std::env::var_os(OTHER_DAEMON).map(PathBuf::from);
         payload.add_program("bin/ldsentry", &other.unwrap_or_else(|| binaries.path("ldsentry")))?;
         for program in HELPERS {
             payload.add_program(&format!("bin/{program}"), &binaries.path(program))?;
         }
-        payload.add_program("bin/attack32", &binaries.path("attack32"))?;
+        if self.architecture == Architecture::Amd64 {
+            payload.add_program("bin/attack32", &binaries.path("attack32"))?;
+        }
         payload.add("lib.sh", include_bytes!("lib.sh"), 0o644)?;
         payload.add("ldsentry.toml", include_bytes!("ldsentry.toml"), 0o644)?;
         let [program, config] = ["bin/ldsentry", "ldsentry.toml"].map(|name| format!("{LAB}/{name}"));
@@ -182,13 +195,21 @@ impl Boot {
 }
 
 /// The programs for the guest, built once for all boots.
-fn binaries() -> Result<&'static Binaries> {
-    static BINARIES: OnceLock<Result<Binaries>> = OnceLock::new();
-    let built = BINARIES.get_or_init(|| {
+fn binaries(architecture: Architecture) -> Result<&'static Binaries> {
+    static AMD64: OnceLock<Result<Binaries>> = OnceLock::new();
+    static ARM64: OnceLock<Result<Binaries>> = OnceLock::new();
+    let binaries = match architecture {
+        Architecture::Amd64 => &AMD64,
+        Architecture::Arm64 => &ARM64,
+    };
+    let built = binaries.get_or_init(|| {
         xtask::setup::run()?;
         let helpers = HELPERS.map(|program| ("integration-tests", program));
-        let binaries = xtask::lab::build(&[&[("sensor", "ldsentry")], &helpers[..]].concat())?;
-        compile_32(&binaries.path("attack32"))?;
+        let programs = [&[("sensor", "ldsentry")], &helpers[..]].concat();
+        let binaries = xtask::lab::build_for(architecture, &programs)?;
+        if architecture == Architecture::Amd64 {
+            compile_32(&binaries.path("attack32"))?;
+        }
         Ok(binaries)
     });
     built.as_ref().map_err(|error| anyhow!("{error:#}"))

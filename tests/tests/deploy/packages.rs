@@ -11,29 +11,29 @@ use xtask::architecture::Architecture;
 use xtask::command::{output, program, workspace};
 use xtask::dist::packages::{Profile, deb, prepare, rpm};
 use xtask::dist::{Tree, tools, version};
-use xtask::lab::{Payload, Series};
+use xtask::lab::{Payload, Series, build_for};
 
 /// `systemd-analyze security` may say this at most.
 const EXPOSURE: f32 = 2.5;
 
 /// What packs writes its parts to the same places each time: nobody else packs while this is held.
-fn begin_packing() -> Result<MutexGuard<'static, ()>> {
+fn begin_packing(architecture: Architecture) -> Result<MutexGuard<'static, ()>> {
     static PACKING: Mutex<()> = Mutex::new(());
     let one = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
-    super::daemon()?;
+    build_for(architecture, &[("sensor", "ldsentry")])?;
     tools::install()?;
-    prepare(&Tree::here(Architecture::Amd64))?;
+    prepare(&Tree::here(architecture))?;
     Ok(one)
 }
 
-fn make_deb(version: &str, to: &Path) -> Result<PathBuf> {
-    let _one = begin_packing()?;
-    deb(&Tree::here(Architecture::Amd64), Profile::Debug, version, to)
+fn make_deb(architecture: Architecture, version: &str, to: &Path) -> Result<PathBuf> {
+    let _one = begin_packing(architecture)?;
+    deb(&Tree::here(architecture), Profile::Debug, version, to)
 }
 
-fn make_rpm(to: &Path) -> Result<PathBuf> {
-    let _one = begin_packing()?;
-    rpm(&Tree::here(Architecture::Amd64), Profile::Debug, to)
+fn make_rpm(architecture: Architecture, to: &Path) -> Result<PathBuf> {
+    let _one = begin_packing(architecture)?;
+    rpm(&Tree::here(architecture), Profile::Debug, to)
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_is_packed_again_has_the_same_bytes() -> Result<()> {
     // With a small program in the daemon's place: to compress that takes minutes. It is made anew each time, as manual pages and
     // completions are, so that it is another time for all of it.
     let pack = || -> Result<[Vec<u8>; 2]> {
-        let _one = begin_packing()?;
+        let _one = begin_packing(Architecture::Amd64)?;
         let directory = tempfile::tempdir()?;
         let tree = Tree { target: directory.path().join("target"), ..Tree::here(Architecture::Amd64) };
         let built = tree.target.join(tree.architecture.target()).join("debug");
@@ -111,7 +111,7 @@ fn the_deb_is_installed_upgraded_removed_and_purged() -> Result<()> {
     let binaries = super::daemon()?;
     let mut payload = Payload::new()?;
     for (name, version) in [("old.deb", version()), ("new.deb", "99.0.0")] {
-        let package = make_deb(version, directory.path())?;
+        let package = make_deb(Architecture::Amd64, version, directory.path())?;
         payload.add(name, &fs::read(package)?, 0o644)?;
     }
     let alone = Alone { binaries: &binaries, payload: &payload, systemd: true, before_systemd: "" };
@@ -123,7 +123,11 @@ fn a_debian_that_boots_with_it_raises_no_alert() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let binaries = super::daemon()?;
     let mut payload = Payload::new()?;
-    payload.add("ldsentry.deb", &fs::read(make_deb(version(), directory.path())?)?, 0o644)?;
+    payload.add(
+        "ldsentry.deb",
+        &fs::read(make_deb(Architecture::Amd64, version(), directory.path())?)?,
+        0o644,
+    )?;
     let before_systemd = "dpkg --install /lab/ldsentry.deb";
     let alone = Alone { binaries: &binaries, payload: &payload, systemd: true, before_systemd };
     alone.run(Series::V6_12, include_str!("boot.sh")).map(drop)
@@ -132,8 +136,28 @@ fn a_debian_that_boots_with_it_raises_no_alert() -> Result<()> {
 #[test]
 fn lintian_finds_no_error() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let package = make_deb(version(), directory.path())?;
+    let package = make_deb(Architecture::Amd64, version(), directory.path())?;
     output(program("lintian").args(["--fail-on", "error", "--allow-root"]).arg(package)).map(drop)
+}
+
+/// In an ELF file's header.
+const EM_AARCH64: u16 = 183;
+
+#[test]
+fn what_is_for_arm64_says_so() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let architecture = Architecture::Arm64;
+    let deb = make_deb(architecture, version(), directory.path())?;
+    let rpm = make_rpm(architecture, directory.path())?;
+    let of_deb = output(Command::new("dpkg-deb").arg("--field").arg(&deb).arg("Architecture"))?;
+    let of_rpm =
+        output(Command::new("rpm").args(["--query", "--queryformat", "%{ARCH}", "--package"]).arg(&rpm))?;
+    ensure!((of_deb.trim(), of_rpm.as_str()) == ("arm64", "aarch64"), "{of_deb} {of_rpm}");
+    let unpacked = directory.path().join("unpacked");
+    output(Command::new("dpkg-deb").arg("--extract").arg(&deb).arg(&unpacked))?;
+    let program = fs::read(unpacked.join("usr/bin/ldsentry"))?;
+    ensure!(program.get(18..20) == Some(&EM_AARCH64.to_le_bytes()[..]), "the program is for another machine");
+    Ok(())
 }
 
 #[test]
@@ -152,8 +176,8 @@ fn the_rpm_has_what_the_deb_has() -> Result<()> {
         paths.sort();
         paths
     };
-    let deb = make_deb(version(), directory.path())?;
-    let rpm = make_rpm(directory.path())?;
+    let deb = make_deb(Architecture::Amd64, version(), directory.path())?;
+    let rpm = make_rpm(Architecture::Amd64, directory.path())?;
     let in_deb = list(output(Command::new("dpkg-deb").arg("--contents").arg(&deb))?);
     let in_rpm = list(output(Command::new("rpm").args(["--query", "--list", "--package"]).arg(&rpm))?);
     ensure!(in_deb == in_rpm, "{in_deb:?}\n{in_rpm:?}");

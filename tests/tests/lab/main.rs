@@ -2,6 +2,7 @@
 //!
 //! Rows are those of the project's list of evasions.
 
+mod arm64;
 mod basics;
 mod benign;
 mod blind;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 use integration_tests::{Boot, Scenario};
 use libtest_mimic::{Arguments, Failed, Trial};
+use xtask::architecture::Architecture;
 use xtask::lab::{Attach, Series};
 
 use crate::coverage::Coverage;
@@ -75,30 +77,39 @@ fn scenarios() -> Vec<Scenario> {
     .collect()
 }
 
+fn boots() -> Vec<Boot> {
+    let mut boots = Vec::new();
+    for series in Series::ALL {
+        for attach in [Attach::Fentry, Attach::Kprobe] {
+            boots.push(Boot::new(Architecture::Amd64, series, attach));
+        }
+    }
+    boots.extend(arm64::boots());
+    boots
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let combinations = Series::ALL
-        .into_iter()
-        .flat_map(|series| [Attach::Fentry, Attach::Kprobe].map(|attach| Boot::new(series, attach)));
-    let mut boots: Vec<Boot> = combinations.collect();
+    let mut boots = boots();
     let scenarios: Vec<Arc<Scenario>> = scenarios().into_iter().map(Arc::new).collect();
     let wanted = |name: &str| !arguments.is_filtered_out(&Trial::test(name, || Ok(())));
     for boot in &mut boots {
         for scenario in &scenarios {
-            if wanted(&format!("{}/{}", boot.name(), scenario.name())) {
+            if arm64::runs(boot, scenario) && wanted(&format!("{}/{}", boot.name(), scenario.name())) {
                 boot.add(Arc::clone(scenario));
             }
         }
     }
     let names: Vec<String> = scenarios.iter().map(|scenario| scenario.name().to_owned()).collect();
-    let boot_names: Vec<String> = boots.iter().map(Boot::name).collect();
+    let covering = boots.iter().filter(|boot| boot.architecture() == Architecture::Amd64);
+    let boot_names: Vec<String> = covering.map(Boot::name).collect();
     let coverage = Arc::new(Coverage::default());
     let boots: Vec<Arc<Boot>> = boots.into_iter().map(Arc::new).collect();
 
     // Scenario by scenario and not boot by boot: so the test threads boot different kernels.
     let mut trials = Vec::new();
     for scenario in &scenarios {
-        for boot in &boots {
+        for boot in boots.iter().filter(|boot| arm64::runs(boot, scenario)) {
             let (boot, scenario, coverage) = (Arc::clone(boot), Arc::clone(scenario), Arc::clone(&coverage));
             let name = format!("{}/{}", boot.name(), scenario.name());
             trials.push(Trial::test(name, move || {
