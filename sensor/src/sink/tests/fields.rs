@@ -332,8 +332,8 @@ fn markdown_reference() -> String {
     event_rows(&mut text, &mapped);
     text.push_str(
         "\nWhat is known of a container depends on who made it. Its id and runtime, and its pod's uid, are in the name of its cgroup; names come \
-         from files on the host, for no engine and no API server is asked. Of engines other than runc alone (in the lab) these files are known \
-         from their sources, not from having run them.\n\n\
+         from files on the host, for no engine and no API server is asked. Of these, tests run \
+         runc alone; the files of the others are known from their sources.\n\n\
          | made by | `container.name` | `container.image.name` | pod and namespace | from |\n|---|---|---|---|---|\n\
          | Docker | yes | yes | | `/var/lib/docker/containers` |\n\
          | Kubernetes with containerd | yes | yes | yes | `/run/containerd` (k3s: `/run/k3s/containerd`), `/var/log/containers`, `/var/log/pods` |\n\
