@@ -216,7 +216,7 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("sensor.ring_bytes", from.ring_bytes == to.ring_bytes),
         ("sensor.sandbox", from.sandbox == to.sandbox),
         (
-            "that nothing leaves the host",
+            "that nothing leaves the host (sensor.sandbox)",
             from.sandbox == Sandbox::Off || old.output.has_network() || !new.output.has_network(),
         ),
         ("sensor.pins", from.pins == to.pins),

@@ -57,7 +57,8 @@ pub struct SensorOptions {
     /// more is found; or `"off"`.
     pub heartbeat: Interval,
     /// Whether the daemon gives up what it no longer needs once everything is attached, so that whoever takes it over has little:
-    /// docs/privileges.md.
+    /// docs/privileges.md. What would need more than is left takes a restart, and a reload is refused: rules for actions that no
+    /// rule was about before, the first output that leaves the host, files in other directories.
     pub sandbox: Sandbox,
     /// Directory in a BPF file system in which programs and maps are pinned, so that the kernel goes on collecting while the
     /// daemon is restarted, killed or upgraded, and until `ldsentry unload`; or `"off"`. Where there is no such file system, the
@@ -76,7 +77,7 @@ impl Default for SensorOptions {
             outcome_timeout: Span::from_secs(1),
             self_test: Interval::from_secs(5 * 60),
             heartbeat: Interval::OFF,
-            sandbox: Sandbox::Off,
+            sandbox: Sandbox::On,
             pins: DEFAULT_PINS.to_owned().into(),
         }
     }
@@ -114,7 +115,7 @@ pub enum Sandbox {
     /// Capabilities, system calls and writing outside its own directories, as far as the kernel can take them; what it cannot
     /// is said at start.
     On,
-    /// Nothing.
+    /// Nothing. A reload attaches what new rules need, and connects and writes to where new outputs want it.
     Off,
 }
 

@@ -40,6 +40,7 @@ fn every_key_can_be_set() {
         outcome_timeout = "250ms"
         self_test = "5m"
         heartbeat = "10m"
+        sandbox = "off"
         pins = "off"
         [rules]
         dirs = ["builtin", "rules", "/srv/rules"]

@@ -39,7 +39,7 @@ impl Confined {
 /// Enters the sandbox, unless the settings say not to, and tells what came of it.
 pub(super) fn enter(settings: &Settings, watcher: &mut Watcher) -> Confined {
     if settings.sensor.sandbox == Sandbox::Off {
-        tracing::debug!("sensor.sandbox is \"off\": the daemon keeps all its privileges");
+        tracing::info!("sensor.sandbox is \"off\": the daemon keeps all its privileges");
         return Confined::default();
     }
     let needs = Needs {

@@ -26,6 +26,9 @@ cp /lab/sensor.json /run/bundles/sensor/config.json
 runc run --detach --pid-file /run/sensor.pid --bundle /run/bundles/sensor sensor > /run/sensor.out 2>&1
 seen '"message":"watching'
 grep Cap "/proc/$(cat /run/sensor.pid)/status"
+# In its own sandbox as well, and nothing of that is missing.
+seen 'sandbox: capabilities CAP_DAC_READ_SEARCH; writes only to its directories (Landlock [0-9]*); system calls filtered'
+grep 'the sandbox is not whole' /run/sensor.out && exit 1
 
 echo /tmp/evil > /etc/ld.so.conf.d/on-the-host.conf
 seen '"/etc/ld.so.conf.d/on-the-host.conf"'

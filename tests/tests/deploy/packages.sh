@@ -1,10 +1,10 @@
 # A Debian with systemd, through the life of the package. /lab/old.deb and /lab/new.deb differ in the version only.
 export DEBIAN_FRONTEND=noninteractive
 id() { systemctl show --property=MainPID --value ldsentry; }
-alert_for() { # waits for it in the journal, which follows
-    timeout 120 journalctl --unit ldsentry --output cat --follow --no-tail | grep --max-count=1 "\"$1\""
+says() { # waits for it in the journal, which follows
+    timeout 120 journalctl --unit ldsentry --output cat --follow --no-tail | grep --max-count=1 "$1"
 }
-
+alert_for() { says "\"$1\""; }
 gaps() { journalctl --unit ldsentry --output cat | grep 'gap: '; }
 
 # Something is watched, and the sensor sees it, as soon as the package is there.
@@ -15,7 +15,11 @@ echo /tmp/evil.so > /etc/ld.so.conf.d/evil.conf
 alert_for /etc/ld.so.conf.d/evil.conf
 systemctl show --property=StatusText ldsentry | grep watching
 test "$(stat --format=%a /var/lib/ldsentry)" = 700
-grep 'CapEff' "/proc/$(id)/status"
+
+# The unit lets it make its own sandbox, and nothing of that is missing.
+says 'sandbox: capabilities CAP_DAC_READ_SEARCH; writes only to its directories (Landlock [0-9]*); system calls filtered'
+journalctl --unit ldsentry --output cat | grep 'the sandbox is not whole' && exit 1
+grep --extended-regexp 'CapPrm:\s0000000000000004$' "/proc/$(id)/status"
 
 # Whoever kills it, or stops it from moving, has won seconds.
 first=$(id)

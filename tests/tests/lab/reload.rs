@@ -1,5 +1,5 @@
-//! New rules for a daemon that runs: hooks that it did not have are attached, those that no rule needs any more are detached,
-//! and rules that are wrong change nothing.
+//! New rules for a daemon that runs without its sandbox: hooks that it did not have are attached, those that no rule needs any more
+//! are detached, and rules that are wrong change nothing. With it, see `sandbox/reload`.
 
 use anyhow::ensure;
 use integration_tests::Scenario;
@@ -34,10 +34,11 @@ alerts_of() {
 }
 mkdir rules
 rule made creation >rules/made.toml
+printf '[sensor]\nsandbox = "off"\n' >config.toml
 "#;
 
 const RELOAD: &str = r#"
-launch --rules rules
+launch --config config.toml --rules rules
 wait_for watching err
 fact before "$(held prog_id)"
 : >made
@@ -75,7 +76,7 @@ rename_it() {
     wait_for '"kibana.alert.rule.rule_id":"renamed"' out
 }
 rule renamed rename >rules/renamed.toml
-start --rules rules
+start --config config.toml --rules rules
 rename_it
 all=$(held link_id)
 set=$(echo $pins/abi*)
@@ -93,14 +94,14 @@ test "$(held link_id)" = $all
 rename_it
 rm rules/renamed.toml
 stop TERM
-start --rules rules
+start --config config.toml --rules rules
 test ! -e $set/links/inode_rename
 rule renamed rename >rules/renamed.toml
 ldsentry reload
 test "$(held link_id)" = $all
 rename_it
 stop TERM
-start --rules rules
+start --config config.toml --rules rules
 test "$(held link_id)" = $all
 rename_it
 rm rules/renamed.toml

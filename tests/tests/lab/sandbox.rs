@@ -64,8 +64,7 @@ fn all_refused(outcome: &Outcome) -> Result<()> {
 
 /// One line for each thread.
 const STATUS: &str = r#"
-printf '[sensor]\nsandbox = "on"\n' >config.toml
-launch --config config.toml
+launch
 wait_for 'INFO watching' err
 of() {
     for status in /proc/$1/task/*/status; do
@@ -106,8 +105,7 @@ try connect connect
 "#;
 
 const SEES: &str = r#"
-printf '[sensor]\nsandbox = "on"\n' >config.toml
-launch --config config.toml
+launch
 wait_for 'INFO watching' err
 unshare --mount sh -c 'attack create /etc/ld.so.preload'
 mkdir sub
@@ -120,9 +118,8 @@ test $code = 0
 released
 "#;
 
-const READER_KILLED: &str = r#"
-printf '[sensor]\nsandbox = "on"\n' >config.toml
-launch --config config.toml
+const READER_KILLED: &str = r"
+launch
 wait_for watching err
 wait_for 'sandbox: capabilities CAP_DAC_READ_SEARCH; writes only to its directories' err
 kill -KILL $(pgrep -P $daemon)
@@ -130,7 +127,7 @@ wait $daemon && code=0 || code=$?
 fact code $code
 grep -q 'ldsentry-reader' err
 released
-"#;
+";
 
 /// Rules that need no other hooks are taken. Rules that do, and outputs in other directories, take a restart: then nothing of what
 /// is new is in force, and everything that was is.
@@ -141,13 +138,15 @@ rule() {
 }
 mkdir rules mine
 output() {
-    printf '[sensor]\nsandbox = "on"\n[rules]\ndirs = ["rules"]\n[output.stdout]\nformat = "ndjson"\n[output.file]\npath = "%s"\n' $1 >config.toml
+    printf '[rules]\ndirs = ["rules"]\n[output.stdout]\nformat = "ndjson"\n[output.file]\npath = "%s"\n' $1 >config.toml
 }
 rule made creation >rules/made.toml
+rule gone deletion >rules/gone.toml
 output mine/alerts
 launch --config config.toml
 wait_for watching err
 rule other creation >rules/other.toml
+mv rules/gone.toml gone.toml
 ldsentry reload
 : >other
 wait_for '"kibana.alert.rule.rule_id":"other"' out
@@ -170,9 +169,13 @@ wait_for '"kibana.alert.rule.rule_id":"made"' out
 wait_for '"kibana.alert.rule.rule_id":"made"' mine/alerts
 test "$(grep -c '"kibana.alert.rule.rule_id":"third"' out)" = 0
 
-# Another file where the first one is does not.
+# Another file where the first one is does not, nor a rule for what one was about at the start.
 output mine/others
+mv gone.toml rules
 ldsentry reload
+: >gone
+rm gone
+wait_for '"kibana.alert.rule.rule_id":"gone"' mine/others
 rm third
 : >third
 wait_for '"kibana.alert.rule.rule_id":"third"' mine/others
@@ -182,7 +185,8 @@ released
 "#;
 
 const OFF: &str = r#"
-launch
+printf '[sensor]\nsandbox = "off"\n' >config.toml
+launch --config config.toml
 wait_for watching err
 test "$(awk '/^Seccomp:/ { print $2 }' /proc/$daemon/status)" = 0
 test -z "$(pgrep -P $daemon)"
