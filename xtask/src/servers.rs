@@ -10,9 +10,19 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{Step, find_program, output, target_directory};
 use crate::setup::refresh_package_lists;
 
-/// The packages, with the libraries among what they depend on that a system may not have.
-const PACKAGES: [&str; 6] =
-    ["rsyslog", "rsyslog-openssl", "libestr0", "libfastjson4", "prometheus", "prometheus-alertmanager"];
+/// The packages, with the libraries among what they depend on that a system may not have; and one with a file of container runtimes.
+const PACKAGES: [&str; 7] = [
+    "rsyslog",
+    "rsyslog-openssl",
+    "libestr0",
+    "libfastjson4",
+    "prometheus",
+    "prometheus-alertmanager",
+    "golang-github-containers-common",
+];
+
+/// Of the last package: with it, all are there.
+const SECCOMP_PROFILE: &str = "usr/share/containers/seccomp.json";
 
 /// Where the servers are.
 #[derive(Debug, Clone)]
@@ -28,7 +38,7 @@ impl Servers {
         // Tests run at the same time; the first one unpacks for all.
         let lock = fs::File::create(root.with_extension("lock"))?;
         lock.lock().context("waiting for another one that unpacks")?;
-        if !root.join("usr").exists() {
+        if !root.join(SECCOMP_PROFILE).exists() {
             if find_program("apt-get").is_none() {
                 bail!(
                     "the servers that outputs are tested against come from Debian's packages; there is no apt-get here"
@@ -57,6 +67,11 @@ impl Servers {
         self.root.join("usr/share")
     }
 
+    /// The system calls that podman leaves to a container.
+    pub fn seccomp_profile(&self) -> PathBuf {
+        self.root.join(SECCOMP_PROFILE)
+    }
+
     /// Where rsyslog's modules are.
     pub fn rsyslog_modules(&self) -> PathBuf {
         self.libraries().join("rsyslog")
@@ -80,6 +95,9 @@ fn unpack(root: &Path) -> Result<()> {
         let package = entry?.path();
         output(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&new))?;
         fs::remove_file(package)?;
+    }
+    if root.exists() {
+        fs::remove_dir_all(root)?;
     }
     fs::rename(&new, root).context("moving the servers to their place")
 }

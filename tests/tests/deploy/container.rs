@@ -1,4 +1,5 @@
-//! The image under runc, with exactly what the `DaemonSet` asks for.
+//! The image under runc, with exactly what the `DaemonSet` asks for, with an output, and the system calls that container runtimes
+//! leave it.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -10,9 +11,12 @@ use xtask::command::{output, workspace};
 use xtask::dist::{image, version};
 use xtask::kubernetes::Kubernetes;
 use xtask::lab::{Payload, Series};
+use xtask::servers::Servers;
 
-/// Where the guest has the files of `ConfigMaps`.
-const CONFIG_MAPS: &str = "/run/configmaps";
+/// Where the guest has the files of `ConfigMaps` and `Secrets`.
+const VOLUMES: &str = "/run/volumes";
+/// What is in the overlay's place of the server, and where the guest has one: in the container's network.
+const SERVER: (&str, &str) = ("https://elasticsearch.example.com:9200", "http://127.0.0.1:9200");
 /// What container runtimes hide from containers that are not privileged.
 const MASKED: [&str; 9] = [
     "/proc/asound",
@@ -26,6 +30,26 @@ const MASKED: [&str; 9] = [
     "/sys/firmware",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What `containerd` and Docker leave only to `CAP_SYS_ADMIN`, and podman, whose profile is taken for theirs, to everybody.
+const OF_ADMINISTRATORS: [&str; 13] = [
+    "clone3",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "setns",
+    "umount",
+    "umount2",
+    "unshare",
+];
+
+/// All flags of clone(2) that make namespaces.
+const NAMESPACES: u32 = 0x7e02_0000;
 
 #[test]
 fn the_image_sees_the_host_and_other_containers() -> Result<()> {
@@ -55,20 +79,31 @@ fn the_image_sees_the_host_and_other_containers() -> Result<()> {
     )?;
     payload.add("rootfs.tar", &std::fs::read(rootfs)?, 0o644)?;
 
-    let objects = Kubernetes::prepare()?.objects(&workspace().join("deploy/kubernetes/base"))?;
+    let overlay = workspace().join("deploy/kubernetes/overlays/elasticsearch");
+    let objects = Kubernetes::prepare()?.objects(&overlay)?;
     let of_kind = |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
     let entrypoint: Value = serde_json::from_slice(&std::fs::read(bundle.join("config.json"))?)?;
     let pod = &of_kind("DaemonSet").first().context("there is no DaemonSet")?["spec"]["template"]["spec"];
     let config = runtime_config(pod, &entrypoint["process"]["args"])?;
     payload.add("sensor.json", &serde_json::to_vec_pretty(&config)?, 0o644)?;
-    for map in of_kind("ConfigMap") {
-        let name = map["metadata"]["name"].as_str().context("a ConfigMap has no name")?;
-        payload.add(&format!("configmaps/{name}/.keep"), b"", 0o644)?;
-        for (file, text) in map["data"].as_object().into_iter().flatten() {
-            let text = text.as_str().context("a ConfigMap holds something else than text")?;
-            payload.add(&format!("configmaps/{name}/{file}"), text.as_bytes(), 0o644)?;
+    let mut servers = 0;
+    for (kind, directory) in [("ConfigMap", "configmaps"), ("Secret", "secrets")] {
+        for object in of_kind(kind) {
+            let name = object["metadata"]["name"].as_str().context("an object has no name")?;
+            // As kustomize calls it, without the hash of what is in it.
+            let (name, _) = name.rsplit_once('-').context("a name without a hash")?;
+            payload.add(&format!("{directory}/{name}/.keep"), b"", 0o644)?;
+            for (file, text) in object["data"].as_object().into_iter().flatten() {
+                let text = text.as_str().context("it holds something else than text")?;
+                servers += text.matches(SERVER.0).count();
+                let text = text.replace(SERVER.0, SERVER.1);
+                payload.add(&format!("{directory}/{name}/{file}"), text.as_bytes(), 0o644)?;
+            }
         }
     }
+    ensure!(servers == 1, "{} is there {servers} times", SERVER.0);
+    let limit = memory_limit(pod)?;
+    payload.add("memory_limit", limit.to_string().as_bytes(), 0o644)?;
 
     let alone = Alone { binaries: &binaries, payload: &payload, systemd: false, before_systemd: "" };
     let said = alone.run(Series::V6_12, include_str!("container.sh"))?;
@@ -114,6 +149,7 @@ fn runtime_config(pod: &Value, entrypoint: &Value) -> Result<Value> {
     ensure!(security["privileged"] == false, "{security}");
     let capabilities: Vec<_> =
         add.iter().filter_map(Value::as_str).map(|name| format!("CAP_{name}")).collect();
+    ensure!(security["seccompProfile"]["type"] == "RuntimeDefault", "{security}");
     let program = entrypoint.as_array().and_then(|words| words.first()).cloned();
     let arguments = container["args"].as_array().cloned().unwrap_or_default();
     let arguments: Vec<_> = program.into_iter().chain(arguments).collect();
@@ -123,10 +159,14 @@ fn runtime_config(pod: &Value, entrypoint: &Value) -> Result<Value> {
         let volumes = pod["volumes"].as_array().context("no volumes")?;
         let volume =
             volumes.iter().find(|volume| volume["name"] == mount["name"]).context("no such volume")?;
-        let source = match (&volume["hostPath"]["path"], &volume["configMap"]["name"]) {
-            (Value::String(path), _) => path.clone(),
-            (_, Value::String(name)) => format!("{CONFIG_MAPS}/{name}"),
-            _ => anyhow::bail!("a volume of an unexpected kind: {volume}"),
+        let named = [&volume["configMap"]["name"], &volume["secret"]["secretName"]]
+            .into_iter()
+            .find_map(Value::as_str);
+        let source = match (volume["hostPath"]["path"].as_str(), named.and_then(|name| name.rsplit_once('-')))
+        {
+            (Some(path), _) => path.to_owned(),
+            (None, Some((name, _hash))) => format!("{VOLUMES}/{name}"),
+            (None, None) => anyhow::bail!("a volume of an unexpected kind: {volume}"),
         };
         let access = if mount["readOnly"] == true { "ro" } else { "rw" };
         mounts.push(json!({"destination": mount["mountPath"], "type": "bind", "source": source,
@@ -137,12 +177,17 @@ fn runtime_config(pod: &Value, entrypoint: &Value) -> Result<Value> {
         namespaces.push("pid");
     }
     let namespaces: Vec<_> = namespaces.into_iter().map(|kind| json!({"type": kind})).collect();
+    let mut environment = vec!["PATH=/usr/bin".to_owned()];
+    for variable in container["env"].as_array().into_iter().flatten() {
+        let part = |key: &str| variable[key].as_str().context("a variable without a value");
+        environment.push(format!("{}={}", part("name")?, part("value")?));
+    }
     Ok(json!({
         "ociVersion": "1.0.2",
         "process": {
             "user": {"uid": security["runAsUser"], "gid": security["runAsGroup"]},
             "args": arguments,
-            "env": ["PATH=/usr/bin"],
+            "env": environment,
             "cwd": "/",
             "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
             "noNewPrivileges": security["allowPrivilegeEscalation"] == false,
@@ -155,8 +200,65 @@ fn runtime_config(pod: &Value, entrypoint: &Value) -> Result<Value> {
             "namespaces": namespaces,
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
-            "resources": {"memory": {"limit": 128 << 20}},
+            "seccomp": default_seccomp(&capabilities)?,
+            "resources": {"memory": {"limit": memory_limit(pod)?}},
         },
+    }))
+}
+
+/// In bytes.
+fn memory_limit(pod: &Value) -> Result<u64> {
+    let limit = pod["containers"][0]["resources"]["limits"]["memory"].as_str().context("no limit")?;
+    let mebibytes: u64 = limit.strip_suffix("Mi").context("a limit in another unit")?.parse()?;
+    Ok(mebibytes << 20)
+}
+
+/// The seccomp filter of a container with these capabilities. Debian has the file of podman's; where the profiles of containerd 1.7 and
+/// Docker 24 differ from it in what the daemon could do, it is made to be as theirs.
+fn default_seccomp(capabilities: &[String]) -> Result<Value> {
+    let has = |name: &str| capabilities.iter().any(|own| own == name);
+    let text = std::fs::read(Servers::prepare()?.seccomp_profile())?;
+    let profile: Value = serde_json::from_slice(&text).context("reading the seccomp profile")?;
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut calls = Vec::new();
+    for call in profile["syscalls"].as_array().context("a profile without system calls")? {
+        let (with, without) = (names(&call["includes"]["caps"]), names(&call["excludes"]["caps"]));
+        let arches = names(&call["includes"]["arches"]);
+        let applies = with.iter().all(|name| has(name))
+            && !without.iter().any(|name| has(name))
+            && (arches.is_empty() || arches.iter().any(|name| name == "amd64"));
+        if !applies {
+            continue;
+        }
+        let mut names = names(&call["names"]);
+        names.retain(|name| {
+            let name = name.as_str();
+            !OF_ADMINISTRATORS.contains(&name) && !["bpf", "perf_event_open", "clone"].contains(&name)
+        });
+        if !names.is_empty() {
+            let mut rule = json!({"names": names, "action": call["action"]});
+            for key in ["args", "errnoRet"].into_iter().filter(|key| !call[*key].is_null()) {
+                rule[key] = call[key].clone();
+            }
+            calls.push(rule);
+        }
+    }
+    for (name, capability) in [("bpf", "CAP_BPF"), ("perf_event_open", "CAP_PERFMON")] {
+        if has(capability) {
+            calls.push(json!({"names": [name], "action": "SCMP_ACT_ALLOW"}));
+        } else {
+            calls.push(json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}));
+        }
+    }
+    let no_namespace = json!({"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"});
+    calls.push(json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [no_namespace]}));
+    Ok(json!({
+        "defaultAction": profile["defaultAction"],
+        "defaultErrnoRet": profile["defaultErrnoRet"],
+        "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": calls,
     }))
 }
 
