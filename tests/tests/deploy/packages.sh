@@ -26,6 +26,12 @@ first=$(id)
 kill -KILL "$first"
 timeout 120 sh -c 'until systemctl is-active ldsentry && [ "$(systemctl show --property=MainPID --value ldsentry)" != '"$first"' ]; do sleep 0.2; done'
 
+# Stopped and not killed, it does not move and nobody sees it gone but the watchdog.
+stopped=$(id)
+kill -STOP "$stopped"
+timeout 120 sh -c 'until systemctl is-active ldsentry && [ "$(systemctl show --property=MainPID --value ldsentry)" != '"$stopped"' ]; do sleep 0.2; done'
+journalctl --unit ldsentry --output cat | grep 'Watchdog timeout'
+
 # What happens while none runs, it sees all the same: the programs stay in the kernel.
 systemctl stop ldsentry
 ls /sys/fs/bpf/ldsentry/abi*/links || { journalctl --unit ldsentry --output cat; exit 1; }
