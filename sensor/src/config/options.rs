@@ -58,7 +58,7 @@ pub struct SensorOptions {
     pub heartbeat: Interval,
     /// Whether the daemon gives up what it no longer needs once everything is attached, so that whoever takes it over has little:
     /// docs/privileges.md. What would need more than is left takes a restart, and a reload is refused: rules for actions that no
-    /// rule was about before, the first output that leaves the host, files in other directories.
+    /// rule in force is about, the first output that leaves the host, files in other directories.
     pub sandbox: Sandbox,
     /// Directory in a BPF file system in which programs and maps are pinned, so that the kernel goes on collecting while the
     /// daemon is restarted, killed or upgraded, and until `ldsentry unload`; or `"off"`. Where there is no such file system, the

@@ -27,7 +27,7 @@ enum ReloadError {
     NeedsRestart(Vec<&'static str>),
     /// Its rules need hooks that only a start can attach.
     #[error(
-        "the new rules ask for {}, which no rule did at the start, and from within its sandbox the daemon attaches nothing \
+        "the new rules ask for {}, which no rule in force does, and from within its sandbox the daemon attaches nothing \
          more; restart the daemon (`systemctl restart ldsentry`), or take these rules out", listed(.0)
     )]
     NeedsHooks(Vec<Action>),
@@ -89,7 +89,7 @@ impl Pipeline<'_> {
         let change = change.map_err(|error| ReloadError::Outputs(error.to_string()))?;
         // What happened so far is for the rules that were in force then.
         self.take_all(input).map_err(ReloadError::Watch)?;
-        self.watcher.reload(&loaded.engine, !self.confined.attaches_nothing).map_err(ReloadError::Watch)?;
+        self.watcher.reload(&loaded.engine).map_err(ReloadError::Watch)?;
         self.outputs.apply(change, &settings.spool, &self.metrics);
         self.mounts_due = Some(self.start.elapsed());
         self.outcomes.set_timeout(settings.sensor.outcome_timeout.get());

@@ -222,18 +222,15 @@ impl Watcher {
         }
     }
 
-    /// Watches what new rules need instead of what the old ones did. What is detached has to be attached again when another
-    /// reload needs it: `may_attach` is whether that is possible then.
-    pub(super) fn reload(&mut self, new: &Engine, may_attach: bool) -> Result<(), PipelineError> {
+    /// Watches what new rules need instead of what the old ones did.
+    pub(super) fn reload(&mut self, new: &Engine) -> Result<(), PipelineError> {
         match self {
             Self::Hooks(kernel) => {
                 let filters = new.filters();
                 let actions: Vec<_> = filters.actions().collect();
                 kernel.attach(&actions)?;
                 kernel.set_filters(&filters)?;
-                if may_attach {
-                    kernel.detach_others(&actions);
-                }
+                kernel.detach_others(&actions);
             }
             Self::Fanotify(fanotify) => fanotify.watch(prefixes(new), actions(new)),
         }

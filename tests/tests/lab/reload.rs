@@ -1,5 +1,5 @@
 //! New rules for a daemon that runs without its sandbox: hooks that it did not have are attached, those that no rule needs any more
-//! are detached, and rules that are wrong change nothing. With it, see `sandbox/reload`.
+//! are detached, and rules that are wrong change nothing. With its sandbox, see `sandbox/reload`.
 
 use anyhow::ensure;
 use integration_tests::Scenario;
