@@ -1,11 +1,12 @@
-//! The same on arm64, as far as it may differ there: what the programs read from registers and the stack, and system calls.
+//! The same on arm64, as far as it may differ there: what the programs read from registers and the stack, system calls and the
+//! sandbox around them.
 
 use integration_tests::{Boot, Scenario};
 use xtask::architecture::Architecture;
 use xtask::lab::{Attach, Series};
 
 /// How the names of its scenarios begin. Others passed when they were tried, and take their time.
-const SCENARIOS: [&str; 13] = [
+const SCENARIOS: [&str; 16] = [
     "create/",
     "rename/",
     "exchange/",
@@ -19,11 +20,16 @@ const SCENARIOS: [&str; 13] = [
     "in_place/pivot_root",
     "in_place/refused/",
     "uring/",
+    "sandbox/status",
+    "sandbox/hijacked",
+    "sandbox/sees_the_same",
 ];
 
 /// fentry takes BPF trampolines, which arm64 has from 6.4 on.
 pub(crate) fn boots() -> Vec<Boot> {
-    vec![Boot::new(Architecture::Arm64, Series::V6_1, Attach::Kprobe)]
+    let boots =
+        [(Series::V6_1, Attach::Kprobe), (Series::V6_12, Attach::Fentry), (Series::V6_12, Attach::Kprobe)];
+    boots.map(|(series, attach)| Boot::new(Architecture::Arm64, series, attach)).into()
 }
 
 /// Whether the scenario is one for that boot.
