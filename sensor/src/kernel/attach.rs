@@ -154,11 +154,11 @@ impl Hook {
         chain.map(name).collect()
     }
 
+    /// A program that was attached before is loaded already.
     fn attach(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<Attached, ProgramError> {
         match btf {
             Some(btf) if self.at_end => {
                 let program: &mut FExit = program(ebpf, self.program);
-                // It is loaded already if it was attached before.
                 if program.fd().is_err() {
                     program.load(self.function, btf)?;
                 }
@@ -175,7 +175,7 @@ impl Hook {
             }
             None => {
                 let program: &mut KProbe = program(ebpf, &self.kprobe());
-                // Or if there was no function that it was to be attached to first.
+                // Also where there was no function that it was to be attached to first.
                 if program.fd().is_err() {
                     program.load()?;
                 }
