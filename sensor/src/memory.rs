@@ -43,13 +43,21 @@ impl Memory {
     }
 }
 
-/// Keeps the kernel from putting huge pages where pages were given back: it fills them with zeros, and an idle daemon grows
-/// from 4 MiB to 16.
-pub fn refuse_huge_pages() {
+/// For the whole process, before it has threads.
+pub fn stay_small() {
+    // The kernel would put huge pages where pages were given back: it fills them with zeros, and an idle daemon grows from 4 MiB
+    // to 16.
     // SAFETY: a call without conditions.
     let failed = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0;
     if failed {
         tracing::debug!("huge pages cannot be refused: {}", std::io::Error::last_os_error());
+    }
+    // Of a thread's own arena the allocator does not give back what is free at the end, which is most of it once the thread is
+    // done: 2 MiB for a directory of 1,000 files.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: as above.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

@@ -89,7 +89,7 @@ pub async fn run(
     log: &Log,
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
-    memory::refuse_huge_pages();
+    memory::stay_small();
     let begun_ns = boot_ns();
     let health = Health::default();
     let server = settings.metrics.as_ref().map(|metrics| StatusServer::bind(metrics.listen)).transpose()?;

@@ -43,6 +43,7 @@ impl Pipeline<'_> {
     }
 
     pub(super) fn found(&mut self, found: Found) {
+        self.memory.used(found.events.len() as u32, self.start.elapsed());
         self.settled.extend(found.events);
         if let Some(reason) = found.incomplete {
             self.not_looked_into(&reason);
