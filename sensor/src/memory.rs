@@ -8,11 +8,17 @@ const WORTH_IT: u32 = 256;
 /// How long it must have been quiet.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// When to give memory back: once, when a burst is over. Time is given, on any clock that only goes forward.
-#[derive(Debug, Default)]
+/// When to give memory back: once, when the start is over, and when a burst is. Time is given, on a clock that begins with the start.
+#[derive(Debug)]
 pub struct Memory {
     records: u32,
     due: Option<Duration>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { records: 0, due: Some(QUIET) }
+    }
 }
 
 impl Memory {
@@ -38,7 +44,7 @@ impl Memory {
             self.due = Some(now + QUIET);
             return false;
         }
-        *self = Self::default();
+        *self = Self { records: 0, due: None };
         true
     }
 }
@@ -75,8 +81,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_once_after_a_burst_and_never_for_a_few_records() {
+    fn memory_is_given_back_once_after_the_start() {
         let mut memory = Memory::default();
+        assert_eq!(memory.deadline(), Some(QUIET));
+        assert!(memory.expire(QUIET, || true));
+        assert_eq!(memory.deadline(), None);
+    }
+
+    #[test]
+    fn memory_is_given_back_once_after_a_burst_and_never_for_a_few_records() {
+        let mut memory = Memory { records: 0, due: None };
         memory.used(WORTH_IT - 1, Duration::ZERO);
         assert_eq!(memory.deadline(), None);
         memory.used(1, Duration::ZERO);
