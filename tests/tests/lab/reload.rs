@@ -9,35 +9,40 @@ use crate::pins::OWN_PINS;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        Scenario::new("lifecycle/running_reload", format!("{OWN_LOCK}{RULES}{RELOAD}")).seconds(240).check(
-            |outcome| {
+        Scenario::new("lifecycle/running_reload", format!("{OWN_LOCK}{RULE}{RULES}{RELOAD}"))
+            .seconds(240)
+            .check(|outcome| {
                 let (before, after) = (outcome.number("before")?, outcome.number("after")?);
                 ensure!(
                     before > 0 && after > before,
                     "{before} programs before the reload, {after} after it"
                 );
                 Ok(())
-            },
-        ),
-        Scenario::new("lifecycle/pins_reload", format!("{OWN_LOCK}{OWN_PINS}{RULES}{DETACHED}")).seconds(240),
+            }),
+        Scenario::new("lifecycle/pins_reload", format!("{OWN_LOCK}{OWN_PINS}{RULE}{RULES}{DETACHED}"))
+            .seconds(240),
     ]
 }
 
-/// Rules of one action and one name each, and a daemon that may attach what a reload asks for.
-const RULES: &str = r#"
+/// Prints a rule of one name, which is the rule's too, and one action.
+pub(crate) const RULE: &str = r#"
 rule() {
     printf '[rule]\nname = "%s"\nrule_id = "%s"\ndescription = "d"\ntype = "eql"\nrisk_score = 1\nseverity = "low"\n' $1 $1
     printf "query = '''file where event.action == \"%s\" and file.name == \"%s\"'''\n" $2 $1
 }
-alerts_of() {
-    grep -c "\"kibana.alert.rule.rule_id\":\"$1\"" out || true
-}
+"#;
+
+/// One rule to begin with, and a daemon that may attach what a reload asks for.
+const RULES: &str = r#"
 mkdir rules
 rule made creation >rules/made.toml
 printf '[sensor]\nsandbox = "off"\n' >config.toml
 "#;
 
 const RELOAD: &str = r#"
+alerts_of() {
+    grep -c "\"kibana.alert.rule.rule_id\":\"$1\"" out || true
+}
 launch --config config.toml --rules rules
 wait_for watching err
 fact before "$(held prog_id)"

@@ -5,6 +5,7 @@ use integration_tests::{Outcome, Scenario};
 use serde_json::json;
 
 use crate::lifecycle::OWN_LOCK;
+use crate::reload::RULE;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -34,7 +35,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ensure!(outcome.number("code")? == 5, "the exit code is {}", outcome.number("code")?);
             Ok(())
         }),
-        Scenario::new("sandbox/reload", format!("{OWN_LOCK}{RELOAD}")),
+        Scenario::new("sandbox/reload", format!("{OWN_LOCK}{RULE}{RELOAD}")),
         Scenario::new("sandbox/off", format!("{OWN_LOCK}{OFF}")),
     ]
 }
@@ -132,10 +133,6 @@ released
 /// Rules that need no other hooks are taken. Rules that do, and outputs in other directories, take a restart: then nothing of what
 /// is new is in force, and everything that was is.
 const RELOAD: &str = r#"
-rule() {
-    printf '[rule]\nname = "%s"\nrule_id = "%s"\ndescription = "d"\ntype = "eql"\nrisk_score = 1\nseverity = "low"\n' $1 $1
-    printf "query = '''file where event.action == \"%s\" and file.name == \"%s\"'''\n" $2 $1
-}
 mkdir rules mine
 output() {
     printf '[rules]\ndirs = ["rules"]\n[output.stdout]\nformat = "ndjson"\n[output.file]\npath = "%s"\n' $1 >config.toml
