@@ -11,8 +11,14 @@
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Directories above an entry that are looked at where that is found out; the verifier goes through each of them.
+pub const NEAR: u32 = 12;
+/// Directories further up that are looked at together, by a function of their own.
+pub const STRETCH: u32 = 8;
+/// How often that is done.
+pub const STRETCHES: u32 = 7;
 /// Directories above an entry that are looked at; an entry that is deeper passes.
-pub const MAX_DEPTH: u32 = 64;
+pub const MAX_DEPTH: u32 = NEAR + STRETCHES * STRETCH;
 /// Bytes of a name that are compared.
 pub const COMPARED: u32 = 8;
 
@@ -150,9 +156,22 @@ pub trait Name {
 }
 
 /// A directory above an entry.
-pub trait Directory: Name + Sized {
+pub trait Directory<F>: Name + Sized {
     /// The directory that it is in.
     fn parent(&self) -> Option<Self>;
+
+    /// Whether one of the directories above it is looked for, or there are too many: [`further_pass`].
+    fn further_pass(&self, filter: &F) -> bool;
+}
+
+/// What came of looking at some directories, one above the other.
+pub enum Seen<D> {
+    /// One is looked for.
+    Wanted,
+    /// None is, and above them is none.
+    Top,
+    /// None is, and this was the last one.
+    Last(D),
 }
 
 /// A filter in force, for one action.
@@ -172,7 +191,7 @@ pub trait Filter {
 
 /// Whether a name in a directory has to be looked at.
 #[inline(always)]
-pub fn passes<D: Directory>(filter: &impl Filter, name: &impl Name, parent: D) -> bool {
+pub fn passes<F: Filter, D: Directory<F>>(filter: &F, name: &impl Name, parent: D) -> bool {
     filter.lengths().everything != 0 || entry_passes(filter, name) || directories_pass(filter, parent)
 }
 
@@ -232,28 +251,48 @@ fn has_byte(bytes: &[u64; 4], byte: u8) -> bool {
 }
 
 #[inline(always)]
-fn directories_pass<D: Directory>(filter: &impl Filter, mut directory: D) -> bool {
-    // Once, and not for each directory.
-    let wanted = filter.lengths().directory;
-    if wanted == 0 {
+fn directories_pass<F: Filter, D: Directory<F>>(filter: &F, directory: D) -> bool {
+    if filter.lengths().directory == 0 {
         return false;
     }
-    for _ in 0..u64::from(MAX_DEPTH) {
-        let length = directory.length();
-        if wanted & length_bit(length) != 0 && knows(filter, &directory, length, DIRECTORY) {
-            return true;
-        }
-        let Some(parent) = directory.parent() else { return false };
-        directory = parent;
+    match look_at(filter, directory, NEAR) {
+        Seen::Wanted => true,
+        Seen::Top => false,
+        Seen::Last(directory) => directory.further_pass(filter),
     }
-    true
 }
 
-/// Whether a directory is looked for.
+/// What [`Directory::further_pass`] is to do; a program does it apart, since it is rare.
+pub fn further_pass<F: Filter, D: Directory<F>>(filter: &F, directory: &D) -> bool {
+    let mut above = directory.parent();
+    for _ in 0..STRETCHES {
+        let Some(directory) = above else { return false };
+        match look_at(filter, directory, STRETCH) {
+            Seen::Wanted => return true,
+            Seen::Top => return false,
+            Seen::Last(directory) => above = directory.parent(),
+        }
+    }
+    above.is_some()
+}
+
+/// Looks at so many directories, from this one up.
 #[inline(always)]
-pub fn directory_passes(filter: &impl Filter, directory: &impl Name) -> bool {
-    let length = directory.length();
-    filter.lengths().directory & length_bit(length) != 0 && knows(filter, directory, length, DIRECTORY)
+pub fn look_at<F: Filter, D: Directory<F>>(filter: &F, mut directory: D, count: u32) -> Seen<D> {
+    // Once, and not for each directory.
+    let wanted = filter.lengths().directory;
+    let is_wanted = |directory: &D| {
+        let length = directory.length();
+        wanted & length_bit(length) != 0 && knows(filter, directory, length, DIRECTORY)
+    };
+    for _ in 1..u64::from(count) {
+        if is_wanted(&directory) {
+            return Seen::Wanted;
+        }
+        let Some(parent) = directory.parent() else { return Seen::Top };
+        directory = parent;
+    }
+    if is_wanted(&directory) { Seen::Wanted } else { Seen::Last(directory) }
 }
 
 /// Whether a directory that gets this name can bring files that are looked for.

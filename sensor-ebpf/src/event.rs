@@ -136,7 +136,7 @@ pub fn finish(slot: u32) {
 #[inline(never)]
 fn send(slot: u32) {
     let Some(mut record) = Record::new(slot) else { return };
-    task::write_ancestors::<true>(&mut record, Task(Probed::current()));
+    task::write_ancestors(&record, Task(Probed::current()), true);
     record.send();
 }
 

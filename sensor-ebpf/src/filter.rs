@@ -2,15 +2,22 @@
 
 use core::marker::PhantomData;
 
-use sensor_common::filter::{self, COMPARED, Directory, Filter, Lengths, Name, slot};
+use sensor_common::filter::{self, COMPARED, Directory, Filter, Lengths, Name, STRETCH, STRETCHES, Seen, slot};
 
 use crate::kernel::{Dentry, Mount, SuperBlock};
 use crate::maps::{NAMES, generation_in_force, lengths, mounted};
 use crate::mounts::Mounts;
 use crate::read::{Probed, Read, probe};
 
-/// Mounts of a file system that are looked at; where there are more, everything passes.
-const MAX_MOUNTS: u32 = 128;
+/// Mounts of a file system that are looked at, so many times so many; where there are more, everything passes.
+const MAX_MOUNTS: u32 = 16;
+const MOUNTS_TOGETHER: u32 = 8;
+
+/// Stretches of directories above a mount point that are looked at, each within one file system.
+const MAX_STRETCHES: u32 = 24;
+/// What [`some_directories_pass`] and [`some_mounts_pass`] found, if it is not where to go on.
+const NONE: u64 = 0;
+const ONE: u64 = 1;
 
 /// Mounts on top of each other that are looked at; where there are more, everything passes.
 const MAX_STACKED: u32 = 8;
@@ -110,7 +117,7 @@ extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
     }
     let (mut mount, mut dentry) = (Mount(mount as *const u8), Dentry(dentry as *const u8));
     for _ in 0..MAX_STACKED {
-        if filter::entry_passes(&filter, &Above::<Probed>(dentry, PhantomData)) {
+        if place_name_passes(generation, dentry.0 as u64) != 0 {
             return 1;
         }
         if dentry != mount.root() {
@@ -127,6 +134,14 @@ extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
     1
 }
 
+/// Not 0 if a rule looks for mounts on a directory of this name. A global function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn place_name_passes(generation: u32, dentry: u64) -> u64 {
+    let name = Above::<Probed>(Dentry(dentry as *const u8), PhantomData);
+    u64::from(filter::entry_passes(&InForce::at(generation, filter::MOUNT), &name))
+}
+
 /// Whether what is mounted here comes to be below a directory that is looked for.
 #[inline(always)]
 pub fn mount_point_passes(mount: Mount, dentry: Dentry) -> bool {
@@ -140,16 +155,31 @@ pub fn mount_point_passes(mount: Mount, dentry: Dentry) -> bool {
 /// through each of them. A global function: see `path::walk`.
 #[unsafe(no_mangle)]
 extern "C" fn any_mount_passes(generation: u32, action: u32, sb: u64) -> u64 {
-    let mut mounts = Mounts::of(SuperBlock(sb as *const u8));
+    let mut link = Mounts::of(SuperBlock(sb as *const u8)).link();
     for _ in 0..MAX_MOUNTS {
-        let Some(mount) = mounts.next() else { return 0 };
+        link = match some_mounts_pass(generation, action, sb, link) {
+            NONE => return 0,
+            ONE => return 1,
+            next => next,
+        };
+    }
+    1
+}
+
+/// [`ONE`], [`NONE`], or where the mounts go on. A global function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn some_mounts_pass(generation: u32, action: u32, sb: u64, link: u64) -> u64 {
+    let mut mounts = Mounts::from(SuperBlock(sb as *const u8), link);
+    for _ in 0..MOUNTS_TOGETHER {
+        let Some(mount) = mounts.next() else { return NONE };
         let above = mount.parent::<Probed>();
         let mountpoint = mount.mountpoint::<Probed>();
         if above != mount && above_passes(generation, action, above.0 as u64, mountpoint.0 as u64) != 0 {
-            return 1;
+            return ONE;
         }
     }
-    1
+    mounts.link()
 }
 
 /// Not 0 if a directory is looked for that is this one in a mount, or above it. A global function: see `path::walk`.
@@ -158,26 +188,36 @@ extern "C" fn any_mount_passes(generation: u32, action: u32, sb: u64) -> u64 {
 /// too many is better than one too few.
 #[unsafe(no_mangle)]
 extern "C" fn above_passes(generation: u32, action: u32, mount: u64, dentry: u64) -> u64 {
-    let filter = InForce::at(generation, action);
-    let mut mount = Mount(mount as *const u8);
-    let mut directory = Above::<Probed>(Dentry(dentry as *const u8), PhantomData);
-    for _ in 0..filter::MAX_DEPTH {
-        if filter::directory_passes(&filter, &directory) {
-            return 1;
-        }
-        directory = if let Some(parent) = directory.parent() {
-            parent
-        } else {
-            let above = mount.parent::<Probed>();
-            if above == mount || above.is_null() {
-                return 0;
+    let (mut mount, mut dentry) = (Mount(mount as *const u8), dentry);
+    for _ in 0..MAX_STRETCHES {
+        dentry = match some_directories_pass(generation, action, dentry) {
+            NONE => {
+                let above = mount.parent::<Probed>();
+                if above == mount || above.is_null() {
+                    return 0;
+                }
+                let mountpoint = mount.mountpoint::<Probed>();
+                mount = above;
+                mountpoint.0 as u64
             }
-            let mountpoint = mount.mountpoint::<Probed>();
-            mount = above;
-            Above(mountpoint, PhantomData)
+            ONE => return 1,
+            next => next,
         };
     }
     1
+}
+
+/// [`ONE`], [`NONE`] up to the root of the file system, or the directory to go on with. A global function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn some_directories_pass(generation: u32, action: u32, dentry: u64) -> u64 {
+    let filter = InForce::at(generation, action);
+    let directory = Above::<Probed>(Dentry(dentry as *const u8), PhantomData);
+    match filter::look_at(&filter, directory, STRETCH) {
+        Seen::Wanted => ONE,
+        Seen::Top => NONE,
+        Seen::Last(directory) => directory.parent().map_or(NONE, |parent| parent.0.0 as u64),
+    }
 }
 
 impl Filter for InForce {
@@ -253,11 +293,29 @@ impl<R: Read> Name for Above<R> {
     }
 }
 
-impl<R: Read> Directory for Above<R> {
+impl<R: Read> Directory<InForce> for Above<R> {
     #[inline(always)]
     fn parent(&self) -> Option<Self> {
         // Of what cannot be read the parent is null, as that of null is.
         let parent = self.0.parent::<R>();
         (parent != self.0).then_some(Self(parent, PhantomData))
+    }
+
+    #[inline(always)]
+    fn further_pass(&self, filter: &InForce) -> bool {
+        // Read for the global function, which takes no pointer whose type the verifier knows.
+        let parent = self.0.parent::<Probed>();
+        if parent == self.0 {
+            return false;
+        }
+        let mut dentry = parent.0 as u64;
+        for _ in 0..STRETCHES {
+            dentry = match some_directories_pass(filter.generation, filter.action, dentry) {
+                NONE => return false,
+                ONE => return true,
+                next => next,
+            };
+        }
+        true
     }
 }

@@ -11,8 +11,10 @@ use crate::record::{MAX_MOUNTS, Record, forget};
 
 /// Mounts of a file system that are looked at.
 const MAX_LIST: u32 = 32;
-/// The same where only mounts that are shared count: a host with many services and containers has hundreds.
-const MAX_SHARED: u32 = 256;
+/// The same where only mounts that are shared count, so many times so many: a host with many services and containers has
+/// hundreds.
+const MAX_SHARED: u32 = 16;
+const SHARED_TOGETHER: u32 = 16;
 /// Mounts that get what another one gets, one after the other.
 const MAX_MASTERS: u32 = 8;
 /// There are more mounts than were looked at or noted.
@@ -94,34 +96,51 @@ fn leave_out(record: &mut Record) {
 pub extern "C" fn list_shared(slot: u32, dentry: u64, own: u64, mount: u64) -> u64 {
     let Some(mut record) = Record::new(slot) else { return 0 };
     let record = &mut record;
-    let (dentry, own) = (Dentry(dentry as *const u8), MountNamespace(own as *const u8));
-    let exact = Mount(mount as *const u8);
-    note(record, 0, exact, view(exact.namespace::<Probed>(), own));
-    let mut found = 1;
-    let group = exact.group::<Probed>();
-    if group == 0 {
+    let (dentry, exact) = (Dentry(dentry as *const u8), Mount(mount as *const u8));
+    note(record, 0, exact, view(exact.namespace::<Probed>(), MountNamespace(own as *const u8)));
+    record.set_mounts(1);
+    if exact.group::<Probed>() == 0 {
         return 1;
     }
-    let sb = dentry.super_block::<Probed>();
-    let root = sb.root::<Probed>();
-    let mut mounts = Mounts::of(sb);
+    let mut link = Mounts::of(dentry.super_block::<Probed>()).link();
     for _ in 0..MAX_SHARED {
-        found = forget(record.scratch, found) & 7;
-        let Some(mount) = mounts.next() else { return u64::from(found) };
+        link = list_some_shared(slot, dentry.0 as u64, own, mount, link);
+        if link == 0 {
+            return u64::from(record.mounts());
+        }
+    }
+    u64::from(record.mounts()) | MORE
+}
+
+/// Notes what some of a file system's mounts contribute to [`list_shared`]. Gives where they go on; 0 if that was all. A global
+/// function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn list_some_shared(slot: u32, dentry: u64, own: u64, exact: u64, link: u64) -> u64 {
+    let Some(mut record) = Record::new(slot) else { return 0 };
+    let record = &mut record;
+    let exact = Mount(exact as *const u8);
+    let group = exact.group::<Probed>();
+    let sb = Dentry(dentry as *const u8).super_block::<Probed>();
+    let root = sb.root::<Probed>();
+    let mut mounts = Mounts::from(sb, link);
+    for _ in 0..SHARED_TOGETHER {
+        let Some(mount) = mounts.next() else { return 0 };
         if mount == exact || receives(mount.0 as u64, group) == 0 {
             continue;
         }
-        let view = lead(mount.0 as u64, own.0 as u64, dentry.0 as u64, root.0 as u64) as u8;
+        let view = lead(mount.0 as u64, own, dentry, root.0 as u64) as u8;
         if view == NOWHERE || view == VIEW_OTHER {
             continue;
         }
-        if found >= MAX_MOUNTS {
-            break;
+        let noted = record.mounts();
+        if noted >= MAX_MOUNTS {
+            return link;
         }
-        note(record, found, mount, view);
-        found += 1;
+        note(record, noted, mount, view);
+        record.set_mounts(noted + 1);
     }
-    u64::from(found) | MORE
+    mounts.link()
 }
 
 /// Not 0 if what is mounted in mounts of a group is mounted in this one too. A global function: see `path::walk`.
@@ -150,7 +169,19 @@ pub struct Mounts {
 impl Mounts {
     #[inline(always)]
     pub fn of(sb: SuperBlock) -> Self {
-        Self { head: sb.0.wrapping_add(offset!(sb_mounts) as usize), link: sb.first_mount::<Probed>() }
+        Self::from(sb, sb.first_mount::<Probed>() as u64)
+    }
+
+    /// Those from a place on that was [`Self::link`].
+    #[inline(always)]
+    pub fn from(sb: SuperBlock, link: u64) -> Self {
+        Self { head: sb.0.wrapping_add(offset!(sb_mounts) as usize), link: link as *const u8 }
+    }
+
+    /// Where the next one is.
+    #[inline(always)]
+    pub fn link(&self) -> u64 {
+        self.link as u64
     }
 
     #[inline(always)]

@@ -7,37 +7,66 @@ use crate::kernel::{Dentry, Mount};
 use crate::read::Probed;
 use crate::record::{LIMIT, Record, Written, forget};
 
-/// Components and mounts on the way that are followed.
-const MAX_STEPS: u32 = 64;
+/// Components and mounts on the way that are followed, so many times so many.
+const MAX_STRETCHES: u32 = 8;
+const STRETCH: u32 = 8;
 /// A path longer than that is cut off: no path that is given to a system call is.
 const MAX_BYTES: u32 = 4096;
 /// `NAME_MAX` and the NUL.
 const MAX_NAME: u32 = 256;
+/// The root was reached.
+const COMPLETE: u64 = 1 << 32;
+/// There is more to go.
+const MORE: u64 = 1 << 33;
 
 /// Writes the components of a path, the last one first, each ended by NUL.
 #[inline(always)]
 pub fn write(record: &Record, position: u32, mount: Mount, dentry: Dentry) -> Written {
     let written = walk(record.slot, position, mount.0 as u64, dentry.0 as u64);
-    Written { end: written as u32 & (2 * LIMIT - 1), complete: written >> 32 != 0 }
+    Written { end: written as u32 & (2 * LIMIT - 1), complete: written & COMPLETE != 0 }
 }
 
-/// The end in the lower half, in the upper half not zero if the root was reached.
+/// The end in the lower half, and [`COMPLETE`].
 ///
 /// A global function, whose arguments and result are plain numbers: the verifier looks at it once, and not again for
 /// each path of each event with all that it knows at that point.
 #[unsafe(no_mangle)]
 pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
-    let Some(record) = Record::new(slot) else { return u64::from(start) };
-    let (mut mount, mut dentry) = (Mount(mount as *const u8), Dentry(dentry as *const u8));
-    let mut position = start;
-    for _ in 0..MAX_STEPS {
+    let Some(mut record) = Record::new(slot) else { return u64::from(start) };
+    // Nearly all paths end here.
+    let mut written = steps(&mut record, start, start, (Mount(mount as *const u8), Dentry(dentry as *const u8)));
+    for _ in 1..MAX_STRETCHES {
+        if written & MORE == 0 {
+            break;
+        }
+        written = walk_on(slot, start, written as u32);
+    }
+    if written & COMPLETE == 0 {
+        record.note(Note::PathIncomplete, (written as u32).wrapping_sub(start));
+    }
+    written & !MORE
+}
+
+/// Goes on where [`steps`] stopped. A global function: see [`walk`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn walk_on(slot: u32, start: u32, position: u32) -> u64 {
+    let Some(mut record) = Record::new(slot) else { return u64::from(start) };
+    let place = record.place();
+    steps(&mut record, start, position, place)
+}
+
+/// Walks some steps and gives the position, and [`COMPLETE`], or [`MORE`]: then the record has where to go on.
+#[inline(always)]
+fn steps(record: &mut Record, start: u32, mut position: u32, (mut mount, mut dentry): (Mount, Dentry)) -> u64 {
+    for _ in 0..STRETCH {
         position = forget(record.scratch, position) & (LIMIT - 1);
         let parent = dentry.parent::<Probed>();
         if dentry == mount.root() {
             let above = mount.parent::<Probed>();
             if above == mount {
-                let complete = u64::from(mount.is_in_namespace());
-                return u64::from(position) | complete << 32;
+                let complete = if mount.is_in_namespace() { COMPLETE } else { 0 };
+                return u64::from(position) | complete;
             }
             dentry = mount.mountpoint::<Probed>();
             mount = above;
@@ -48,16 +77,16 @@ pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
         let length =
             unsafe { bpf_probe_read_kernel_str(target.cast(), MAX_NAME, dentry.name::<Probed>().cast()) };
         if length <= 0 {
-            break;
+            return u64::from(position);
         }
         position += length as u32 & 0x1ff;
         // The second: no directory above it and not the root of the mount. A memfd, or an entry that was moved out
         // of a bind mount.
         if position >= LIMIT || position.wrapping_sub(start) >= MAX_BYTES || parent == dentry {
-            break;
+            return u64::from(position);
         }
         dentry = parent;
     }
-    record.note(Note::PathIncomplete, position.wrapping_sub(start));
-    u64::from(position)
+    record.set_place(mount, dentry);
+    u64::from(position) | MORE
 }

@@ -44,12 +44,17 @@ pub struct Pending {
     overlay: u32,
 }
 
+/// The operation that a thread is in. What it has begun itself it sees in the count: where that is 0, nothing is looked up.
+#[inline(always)]
+fn under_way(thread: u64) -> Option<&'static Pending> {
+    // SAFETY: the entry is this thread's own: nobody else changes or removes it.
+    if any() { unsafe { PENDING.get(thread) } } else { None }
+}
+
 /// Whether the thread is inside an operation on an overlay, and this is what that does in a layer.
 #[inline(always)]
 pub fn is_inner(sb: SuperBlock, time_ns: u64) -> bool {
-    // SAFETY: the entry is this thread's own: nobody else removes it.
-    let outer = unsafe { PENDING.get(bpf_get_current_pid_tgid()) };
-    outer.is_some_and(|outer| {
+    under_way(bpf_get_current_pid_tgid()).is_some_and(|outer| {
         outer.overlay != 0 && outer.sb != sb.0 as u64 && time_ns.wrapping_sub(outer.time_ns) < MAX_AGE_NS
     })
 }
@@ -61,8 +66,7 @@ pub fn begin(record: &mut Record, sb: SuperBlock, mark: u64) {
     let Header { time_ns, sequence, cpu, .. } = record.event().header;
     let overlay = u32::from(sb.magic::<Probed>() == OVERLAY_MAGIC);
     let pending = Pending { time_ns, sequence, mark, sb: sb.0 as u64, cpu, overlay };
-    // SAFETY: as above.
-    let known = unsafe { PENDING.get(thread) }.is_some();
+    let known = under_way(thread).is_some();
     if PENDING.insert(thread, pending, 0).is_err() {
         count(OPERATIONS_UNTRACKED);
         let header = &mut record.event().header;
@@ -79,8 +83,8 @@ pub fn begin(record: &mut Record, sb: SuperBlock, mark: u64) {
 #[inline(always)]
 pub fn begin_creation() {
     let thread = bpf_get_current_pid_tgid();
-    // SAFETY: the value is not looked at.
-    if unsafe { CREATING.get(thread) }.is_none() {
+    // SAFETY: the value is not looked at. Its own entry is counted: where there are none, it has none.
+    if creations(thread).get() == 0 || unsafe { CREATING.get(thread) }.is_none() {
         // Where there is no room, the signs of threads with this remainder are looked at from now on.
         let _ = CREATING.insert(thread, 1, 0);
         creations(thread).add(1);
@@ -160,8 +164,7 @@ pub fn mark(ctx: &ProbeContext) -> u64 {
 #[inline(always)]
 pub fn end(result: i32, is_outer: impl Fn(u64) -> bool) -> u32 {
     let thread = bpf_get_current_pid_tgid();
-    // SAFETY: the entry is this thread's own: nobody else changes it.
-    let Some(pending) = (unsafe { PENDING.get(thread) }) else { return 0 };
+    let Some(pending) = under_way(thread) else { return 0 };
     if !is_outer(pending.mark) {
         return 0;
     }

@@ -76,9 +76,9 @@ fn describe(task: *const u8) -> bool {
 
 #[inline(never)]
 fn add_ancestors(task: *const u8) {
-    let Some(mut record) = Record::new(SCRATCH_SLOT) else { return };
+    let Some(record) = Record::new(SCRATCH_SLOT) else { return };
     let task = Task(record.untyped(task));
-    task::write_ancestors::<false>(&mut record, task);
+    task::write_ancestors(&record, task, false);
 }
 
 /// The arguments come last: they may be cut off.

@@ -132,6 +132,13 @@ pub fn probe<T: Copy>(address: *const u8) -> T {
     if size_of::<T>() <= 8 && structure != 0 {
         // SAFETY: the kernel turns a fault into a zero, and the verifier admits what is within the eight bytes.
         unsafe { core::ptr::read_volatile(cast(address, structure).cast()) }
+    } else if size_of::<T>() == 16 && structure != 0 {
+        // SAFETY: as above, twice; the value is as long as both.
+        unsafe {
+            let first: u64 = core::ptr::read_volatile(cast(address, structure).cast());
+            let second: u64 = core::ptr::read_volatile(cast(address.wrapping_add(8), structure).cast());
+            core::mem::transmute_copy(&[first, second])
+        }
     } else {
         probe_by_helper(address)
     }

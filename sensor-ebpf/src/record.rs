@@ -24,7 +24,10 @@ pub struct Scratch {
     pub views: [u8; 8],
     /// Bytes of sections so far.
     position: u32,
-    reserved: u32,
+    /// How many mounts are noted.
+    mount_count: u32,
+    /// Where the walk along a path is: a mount and an entry.
+    place: [u64; 2],
     /// See [`forget`].
     forgotten: u64,
     /// What there is to say about this event, by [`Note`].
@@ -130,6 +133,32 @@ impl Record {
         let addresses = unsafe { (&raw const (*self.scratch).subject).read() };
         let [entry, original, exact] = addresses.map(|address| address as *const u8);
         Subject { entry: Dentry(entry), original: Dentry(original), exact: Mount(exact) }
+    }
+
+    #[inline(always)]
+    pub fn set_place(&mut self, mount: Mount, entry: Dentry) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.scratch).place).write([mount.0 as u64, entry.0 as u64]) };
+    }
+
+    #[inline(always)]
+    pub fn place(&self) -> (Mount, Dentry) {
+        // SAFETY: as above.
+        let [mount, entry] = unsafe { (&raw const (*self.scratch).place).read() };
+        (Mount(mount as *const u8), Dentry(entry as *const u8))
+    }
+
+    #[inline(always)]
+    pub fn set_mounts(&mut self, count: u32) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.scratch).mount_count).write(count) };
+    }
+
+    /// How many mounts are noted.
+    #[inline(always)]
+    pub fn mounts(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.scratch).mount_count).read() }
     }
 
     /// Something to say about this event when it is done; see [`crate::diagnostics`].

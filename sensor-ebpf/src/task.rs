@@ -169,21 +169,32 @@ fn arguments(record: &Record, at: u32, mm: Mm) -> Written {
 
 /// The processes above, the nearest first; the paths of their executables only if asked for.
 #[inline(always)]
-pub fn write_ancestors<const PATHS: bool>(record: &mut Record, task: Task) {
-    let mut task = task.leader::<Probed>();
+pub fn write_ancestors(record: &Record, task: Task, paths: bool) {
+    let mut task = task.leader::<Probed>().0 as u64;
     for _ in 0..MAX_ANCESTORS {
-        // The first process is its own parent's child: pid 0.
-        let parent = task.parent::<Probed>().leader::<Probed>();
-        if parent.is_null() || parent.tgid::<Probed>() == 0 || !record.has_room() {
+        task = add_parent(record.slot, task, paths.into());
+        if task == 0 {
             return;
         }
-        task = parent;
-        record.section(SECTION_ANCESTOR, 0, |record, at| ancestor::<PATHS>(record, at, task));
     }
 }
 
+/// Adds the parent of a process and gives it; 0 if there is none. A global function: see `path::walk`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn add_parent(slot: u32, task: u64, paths: u32) -> u64 {
+    let Some(mut record) = Record::new(slot) else { return 0 };
+    // The first process is its own parent's child: pid 0.
+    let parent = Task(task as *const u8).parent::<Probed>().leader::<Probed>();
+    if parent.is_null() || parent.tgid::<Probed>() == 0 || !record.has_room() {
+        return 0;
+    }
+    record.section(SECTION_ANCESTOR, 0, |record, at| ancestor(record, at, parent, paths != 0));
+    parent.0 as u64
+}
+
 #[inline(always)]
-fn ancestor<const PATHS: bool>(record: &Record, at: u32, task: Task) -> Written {
+fn ancestor(record: &Record, at: u32, task: Task, paths: bool) -> Written {
     let facts = Ancestor {
         start_ns: task.start_ns::<Probed>(),
         pid: task.tgid::<Probed>(),
@@ -197,7 +208,7 @@ fn ancestor<const PATHS: bool>(record: &Record, at: u32, task: Task) -> Written 
     if facts.executable.flags & EXECUTABLE_FILE == 0 {
         return Written { end: at, complete: true };
     }
-    if PATHS { executable_path(record, at, task) } else { Written { end: at, complete: false } }
+    if paths { executable_path(record, at, task) } else { Written { end: at, complete: false } }
 }
 
 /// A string of the kernel that is as long as a path can be.

@@ -286,9 +286,13 @@ pub(crate) mod tests {
         }
     }
 
-    impl Directory for Above<'_> {
+    impl Directory<Maps> for Above<'_> {
         fn parent(&self) -> Option<Self> {
             self.0.split_last().map(|(_, above)| Self(above))
+        }
+
+        fn further_pass(&self, filter: &Maps) -> bool {
+            filter::further_pass(filter, self)
         }
     }
 
@@ -372,6 +376,16 @@ pub(crate) mod tests {
     fn what_is_deeper_than_the_kernel_looks_passes() {
         let filters = creations(Filter { directories: names(&["never"]), ..Filter::default() });
         let deep = |depth: usize| "/d".repeat(depth) + "/file";
-        assert_passes(&filters, &[&deep(filter::MAX_DEPTH as usize)], &[&deep(10), "/file"]);
+        let most = filter::MAX_DEPTH as usize;
+        assert_passes(&filters, &[&deep(most)], &[&deep(most - 1), &deep(10), "/file"]);
+    }
+
+    #[test]
+    fn a_directory_is_found_at_every_depth() {
+        let filters = creations(Filter { directories: names(&["here"]), ..Filter::default() });
+        for depth in 0..filter::MAX_DEPTH as usize - 2 {
+            let path = |name: &str| format!("/{name}{}/file", "/d".repeat(depth));
+            assert_passes(&filters, &[&path("here")], &[&path("there")]);
+        }
     }
 }
