@@ -5,9 +5,11 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::{FEntry, FExit, KProbe, ProgramError};
+use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, Endianness};
 use flate2::read::GzDecoder;
 use rustix::io::Errno;
@@ -18,6 +20,9 @@ use super::error::{self, KernelError};
 use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::pins::PinsError;
 use crate::event::Action;
+
+/// Programs that the verifier looks at together, at most: each takes some megabytes of the kernel's meanwhile.
+const MAX_VERIFIERS: usize = 4;
 
 /// The programs, as sensor-ebpf builds them.
 fn embedded() -> Vec<u8> {
@@ -146,39 +151,47 @@ impl Hook {
 
     /// The names of the programs that can be attached for it.
     pub(super) fn programs(&self, mode: AttachMode) -> Vec<String> {
-        let chain = std::iter::successors(Some(self), |hook| hook.instead);
-        let name = |hook: &Self| match mode {
-            AttachMode::Fentry => hook.program.to_owned(),
-            AttachMode::Kprobe => hook.kprobe(),
-        };
-        chain.map(name).collect()
+        std::iter::successors(Some(self), |hook| hook.instead).map(|hook| hook.name(mode)).collect()
     }
 
-    /// A program that was attached before is loaded already.
-    fn attach(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<Attached, ProgramError> {
-        match btf {
-            Some(btf) if self.at_end => {
-                let program: &mut FExit = program(ebpf, self.program);
-                if program.fd().is_err() {
-                    program.load(self.function, btf)?;
-                }
+    /// The name of its program.
+    fn name(&self, mode: AttachMode) -> String {
+        match mode {
+            AttachMode::Fentry => self.program.to_owned(),
+            AttachMode::Kprobe => self.kprobe(),
+        }
+    }
+
+    /// Has the verifier look at the program, unless it did.
+    fn load(&self, program: &mut Program, btf: Option<&Btf>) -> Result<(), ProgramError> {
+        match (program, btf) {
+            // Also one that was attached before, or to a function that there is not.
+            (program, _) if program.fd().is_ok() => Ok(()),
+            (Program::FEntry(program), Some(btf)) => program.load(self.function, btf),
+            (Program::FExit(program), Some(btf)) => program.load(self.function, btf),
+            (Program::KProbe(program), _) => program.load(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        }
+    }
+
+    fn attach(
+        &self,
+        ebpf: &mut Ebpf,
+        mode: AttachMode,
+        btf: Option<&Btf>,
+    ) -> Result<Attached, ProgramError> {
+        let program = program(ebpf, &self.name(mode));
+        self.load(program, btf)?;
+        match program {
+            Program::FEntry(program) => {
                 let link = program.attach()?;
                 Ok(Attached::Held(program.take_link(link)?.into()))
             }
-            Some(btf) => {
-                let program: &mut FEntry = program(ebpf, self.program);
-                if program.fd().is_err() {
-                    program.load(self.function, btf)?;
-                }
+            Program::FExit(program) => {
                 let link = program.attach()?;
                 Ok(Attached::Held(program.take_link(link)?.into()))
             }
-            None => {
-                let program: &mut KProbe = program(ebpf, &self.kprobe());
-                // Also where there was no function that it was to be attached to first.
-                if program.fd().is_err() {
-                    program.load()?;
-                }
+            Program::KProbe(program) => {
                 let link = program.attach(self.function, 0)?;
                 if !aya::features().bpf_perf_link() {
                     return Ok(Attached::ByProgram);
@@ -188,8 +201,39 @@ impl Hook {
                     link.map_err(|error: LinkError| ProgramError::IOError(io::Error::other(error)))?,
                 ))
             }
+            _ => Err(ProgramError::UnexpectedProgramType),
         }
     }
+}
+
+/// Has the verifier look at several programs at once: it takes most of the start. What fails, and what comes after it, is left
+/// to whoever attaches it.
+fn load_together(ebpf: &mut Ebpf, mode: AttachMode, hooks: &[&Hook], btf: Option<&Btf>) {
+    let threads = available_parallelism().map_or(1, usize::from).min(MAX_VERIFIERS);
+    if threads == 1 {
+        return;
+    }
+    let hook_of = |name: &str| hooks.iter().find(|hook| hook.name(mode) == name);
+    let mut programs: Vec<_> =
+        ebpf.programs_mut().filter_map(|(name, program)| Some((hook_of(name)?, program))).collect();
+    // The longest is begun first: a rename's.
+    programs.sort_by_key(|(hook, _)| (!hook.at_end, hook.action));
+    let programs = Mutex::new(programs);
+    let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let load = || {
+        while let Some((hook, program)) = next() {
+            if hook.load(program, btf).is_err() {
+                programs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Without another thread it takes longer, and no more.
+            let _ = thread::Builder::new().name("verifier".to_owned()).spawn_scoped(scope, load);
+        }
+        load();
+    });
 }
 
 /// What ties a program to its function. It is untied when this goes, unless it is pinned.
@@ -248,15 +292,16 @@ pub(super) fn attach(
     attached: &mut BTreeMap<&'static str, Attached>,
 ) -> Result<(), KernelError> {
     let missing: Vec<_> = needed(actions).filter(|hook| !attached.contains_key(hook.program)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
+    let [first, others @ ..] = missing.as_slice() else { return Ok(()) };
     let btf = match mode {
         AttachMode::Kprobe => None,
         // Functions are numbered in the kernel's own BTF: a file does not stand in for it.
         AttachMode::Fentry => Some(parse_btf(Path::new(KERNEL_BTF)).map_err(KernelError::NoKernelBtf)?),
     };
-    for hook in missing {
+    // A kernel that refuses it would refuse the others.
+    attached.insert(first.program, attach_first(ebpf, mode, first, btf.as_ref())?);
+    load_together(ebpf, mode, others, btf.as_ref());
+    for hook in others {
         attached.insert(hook.program, attach_first(ebpf, mode, hook, btf.as_ref())?);
     }
     Ok(())
@@ -291,7 +336,7 @@ fn attach_first(
     hook: &Hook,
     btf: Option<&Btf>,
 ) -> Result<Attached, KernelError> {
-    match (hook.attach(ebpf, btf), hook.instead) {
+    match (hook.attach(ebpf, mode, btf), hook.instead) {
         (Ok(attached), _) => Ok(attached),
         (Err(error), Some(instead)) if is_about_missing_function(&error) => {
             tracing::debug!("the kernel has no `{}`: trying `{}`", hook.function, instead.function);
@@ -316,14 +361,9 @@ pub fn hooked_functions() -> impl Iterator<Item = &'static str> {
     functions.collect::<BTreeSet<_>>().into_iter()
 }
 
-pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
-where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
-{
-    #[expect(clippy::expect_used, reason = "the object is embedded, and every test of the lab would fail")]
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .expect("the embedded object has this program, of this type")
+#[expect(clippy::expect_used, reason = "the object is embedded, and every test of the lab would fail")]
+pub(super) fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> &'e mut Program {
+    ebpf.program_mut(name).expect("the embedded object has this program")
 }
 
 #[cfg(test)]
@@ -342,13 +382,12 @@ mod tests {
             .override_global("OFFSETS", offsets.offsets.as_bytes(), true)
             .load(&object(&offsets))
             .unwrap();
+        let hooks: Vec<_> = HOOKS.iter().collect();
+        load_together(&mut ebpf, AttachMode::Kprobe, &hooks, None);
         let instead = HOOKS.iter().filter_map(|hook| hook.instead);
         for hook in HOOKS.iter().chain(instead).chain([&OPENED_WITHOUT_IMA]) {
-            let program: &mut KProbe = program(&mut ebpf, &hook.kprobe());
-            if program.fd().is_err() {
-                let loaded = program.load().map_err(|error| error::describe(&error));
-                assert_eq!(loaded, Ok(()), "{}", hook.kprobe());
-            }
+            let loaded = hook.load(program(&mut ebpf, &hook.kprobe()), None);
+            assert_eq!(loaded.map_err(|error| error::describe(&error)), Ok(()), "{}", hook.kprobe());
         }
     }
 }

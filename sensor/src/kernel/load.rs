@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
+use std::rc::Rc;
 
 use aya::maps::{Array, Map, MapData, MapError};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -19,7 +20,6 @@ use super::ring::Ring;
 use super::stay::without_pins;
 use super::{AllLengths, Kernel, NO_LENGTHS, Options, self_test};
 use crate::links::{self, Link};
-use crate::memory;
 
 /// Whether a map is made anew for each daemon: constants, what nobody reads later, and variables that only programs share which
 /// are attached together, as those of an action are.
@@ -69,16 +69,13 @@ pub fn open(options: &Options) -> Result<Opened, KernelError> {
         Some(AttachMode::Kprobe) => &[AttachMode::Kprobe],
         None => &AttachMode::ALL,
     };
-    let plans: Vec<_> = modes.iter().map(|&mode| Plan::new(mode, &known, options)).collect();
-    let opened = match pins {
-        Ok(Some(pins)) => open_with_pins(&plans, pins)?,
-        Ok(None) => open_afresh(&plans)?,
+    let plans = plans(modes, &known, options);
+    match pins {
+        Ok(Some(pins)) => open_with_pins(&plans, pins),
+        Ok(None) => open_afresh(&plans),
         // Where there are no hooks, that is what is to be said.
-        Err(error) => open_afresh(&plans).inspect(|_| without_pins(&error))?,
-    };
-    // The kernel's type information took tens of megabytes.
-    memory::give_back();
-    Ok(opened)
+        Err(error) => open_afresh(&plans).inspect(|_| without_pins(&error)),
+    }
 }
 
 fn open_with_pins(plans: &[Plan<'_>], pins: Pins) -> Result<Opened, KernelError> {
@@ -139,12 +136,17 @@ fn open_afresh(plans: &[Plan<'_>]) -> Result<Opened, KernelError> {
 /// Does the same as [`open`] in every way there is, and lets go of it again.
 pub fn attempt(options: &Options) -> Result<Vec<Attempt>, OffsetError> {
     let known = read_types(options)?;
-    let attempt = |mode| (mode, Plan::new(mode, &known, options).load_and_test().map(drop));
-    Ok(AttachMode::ALL.map(attempt).into())
+    let plans = plans(&AttachMode::ALL, &known, options);
+    Ok(plans.iter().map(|plan| (plan.mode, plan.load_and_test().map(drop))).collect())
 }
 
 fn read_types(options: &Options) -> Result<offsets::Kernel, OffsetError> {
     offsets::read(options.btf.as_deref().unwrap_or(Path::new(KERNEL_BTF)))
+}
+
+fn plans<'o>(modes: &[AttachMode], known: &offsets::Kernel, options: &'o Options) -> Vec<Plan<'o>> {
+    let object = Rc::new(attach::object(known));
+    modes.iter().map(|&mode| Plan::new(mode, known, Rc::clone(&object), options)).collect()
 }
 
 /// How the programs are to be loaded.
@@ -154,14 +156,13 @@ struct Plan<'o> {
     options: &'o Options,
     namespace: u32,
     /// The programs, with what was found out about the kernel in their code.
-    object: Vec<u8>,
+    object: Rc<Vec<u8>>,
     identity: Identity,
 }
 
 impl<'o> Plan<'o> {
-    fn new(mode: AttachMode, known: &offsets::Kernel, options: &'o Options) -> Self {
+    fn new(mode: AttachMode, known: &offsets::Kernel, object: Rc<Vec<u8>>, options: &'o Options) -> Self {
         let namespace = host_mount_namespace();
-        let object = attach::object(known);
         let numbers = [
             namespace,
             options.ring_bytes,
@@ -176,7 +177,8 @@ impl<'o> Plan<'o> {
     /// Some kernels have `bpf_rdonly_cast` for other programs only.
     fn without_cast(&self) -> Option<Self> {
         self.known.cast?;
-        Some(Self::new(self.mode, &offsets::Kernel { cast: None, ..self.known }, self.options))
+        let known = offsets::Kernel { cast: None, ..self.known };
+        Some(Self::new(self.mode, &known, Rc::new(attach::object(&known)), self.options))
     }
 
     fn load(&self, from: Option<&Set>, diagnose: bool) -> Result<Ebpf, KernelError> {
@@ -331,7 +333,8 @@ mod tests {
             pins: None,
             actions: vec![Action::Creation],
         };
-        let plan = Plan::new(AttachMode::Fentry, &read_types(&options).unwrap(), &options);
+        let plans = plans(&[AttachMode::Fentry], &read_types(&options).unwrap(), &options);
+        let [plan] = plans.as_slice() else { panic!() };
         let mut first = plan.load(None, false).unwrap();
         let ring = Ring::take(&mut first).unwrap();
         let mut first = plan.kernel(first, BTreeMap::new());

@@ -1,6 +1,7 @@
 //! Loading the programs, attaching them, and reading what they say.
 
 mod attach;
+mod btf;
 mod counters;
 mod diagnostics;
 mod error;
@@ -37,7 +38,6 @@ pub use self::ring::{Record, Ring};
 pub use self::stay::{Left, can_pin, unload};
 use crate::event::Action;
 use crate::filter::Filters;
-use crate::memory;
 
 /// How to attach.
 #[derive(Debug, Clone)]
@@ -109,8 +109,6 @@ impl Kernel {
         if let Some(set) = self.set.clone() {
             self.pin_programs(&set)?;
         }
-        // The kernel's type information took tens of megabytes.
-        memory::give_back();
         Ok(())
     }
 

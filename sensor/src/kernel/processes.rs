@@ -14,7 +14,6 @@ use super::attach;
 use super::diagnostics;
 use super::error::describe;
 use super::offsets::{self, KERNEL_BTF, OffsetError};
-use crate::memory;
 
 /// Processes that are remembered: two kilobytes each.
 const CAPACITY: u32 = 4096;
@@ -76,12 +75,11 @@ impl Processes {
         let mut ebpf = loader.load(&attach::object(&known))?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = |error| ProcessesError::Program { tracepoint, reason: describe(&error) };
-            let program: &mut RawTracePoint = attach::program(&mut ebpf, name);
+            let program: &mut RawTracePoint =
+                attach::program(&mut ebpf, name).try_into().map_err(refused)?;
             program.load().map_err(refused)?;
             program.attach(tracepoint).map_err(refused)?;
         }
-        // The kernel's type information took tens of megabytes.
-        memory::give_back();
         Ok(Self { map: take_map(&mut ebpf).try_into()?, _ebpf: ebpf })
     }
 
