@@ -43,7 +43,7 @@ use crate::kernel::{self, AttachMode, Diagnostics, Overlap};
 use crate::links;
 use crate::load::Loaded;
 use crate::log::Log;
-use crate::memory::{self, Memory};
+use crate::memory::Memory;
 use crate::metrics::{Handle, Metrics};
 use crate::notify;
 use crate::outcome::Outcomes;
@@ -89,7 +89,6 @@ pub async fn run(
     log: &Log,
 ) -> Result<(), PipelineError> {
     let _instance = Instance::acquire()?;
-    memory::stay_small();
     let begun_ns = boot_ns();
     let health = Health::default();
     let server = settings.metrics.as_ref().map(|metrics| StatusServer::bind(metrics.listen)).transpose()?;

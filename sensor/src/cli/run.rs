@@ -8,6 +8,7 @@ use crate::kernel::KernelError;
 use crate::links;
 use crate::load::{Loaded, load_with};
 use crate::log::Log;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, PipelineError};
 use crate::rule::Diagnostic;
@@ -83,6 +84,7 @@ fn reread(args: &RunArgs) -> Result<(Settings, Loaded), String> {
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let small = memory::stay_small();
     let settings = args.settings()?;
     let loaded = match load(&settings) {
         Ok(loaded) => loaded,
@@ -106,6 +108,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         )?;
     }
     let log = Log::start(&settings.log, sandboxed, &metrics)?;
+    if let Err(error) = small {
+        tracing::debug!("huge pages cannot be refused: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (btf, again) = (settings.sensor.btf.clone(), || reread(args));
     let result = runtime.block_on(pipeline::run(settings, loaded, &again, &metrics, &log));

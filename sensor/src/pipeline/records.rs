@@ -58,6 +58,7 @@ impl Pipeline<'_> {
         if self.mounts_due.is_some_and(|due| due <= now) {
             let done = self.watcher.look_at_mounts()?;
             self.mounts_due = (!done).then_some(now + MOUNTS_SETTLE);
+            self.memory.used_much(now);
         }
         self.test_itself(now)?;
         self.memory.used(records, now);

@@ -111,15 +111,17 @@ const RESIDENT: &str = "
 resident() {
     awk '/^RssAnon/ { print $2 }' /proc/$LDSENTRY_PID/status
 }
-tries=0
+started=$(cut -d . -f 1 /proc/uptime)
 until [ $(resident) -lt 6144 ]; do
-    tries=$((tries + 1))
-    if [ $tries -gt 1000 ]; then
+    if [ $(($(cut -d . -f 1 /proc/uptime) - started)) -gt 60 ]; then
         grep -E '^(VmRSS|Rss)' /proc/$LDSENTRY_PID/status >&2
+        grep -E '^[0-9a-f]+-|^(Rss|Anonymous):' /proc/$LDSENTRY_PID/smaps | paste - - - | awk '$(NF-1) > 100' >&2
         exit 1
     fi
     sleep 0.05
 done
+# What a thread has in memory of its own is not given back. It is 64 MiB of addresses.
+awk '/^Size:/ && $2 > 32768 { exit 1 }' /proc/$LDSENTRY_PID/smaps
 # What was given back would come again as huge pages, some time later.
 grep -q '^THP_enabled:[[:space:]]*0$' /proc/$LDSENTRY_PID/status
 ";
