@@ -20,8 +20,8 @@ use crate::sink::Record;
 /// How soon after something was seen that is noted, and losses are told.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The same where nothing happens: an idle daemon sleeps.
-const IDLE: Duration = Duration::from_mins(1);
+/// The same where nothing happens: an idle daemon sleeps, and wakes up for its own test as often.
+const IDLE: Duration = Duration::from_mins(5);
 
 /// Losses in this time are told together.
 const TOGETHER: Duration = Duration::from_mins(1);
