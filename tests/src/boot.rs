@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use xtask::architecture::Architecture;
-use xtask::lab::{Attach, Binaries, Frame, Guest, GuestOptions, Kind, LAB, MARKER, Payload, Plan, Series};
+use xtask::lab::{
+    Attach, Binaries, Frame, Guest, GuestOptions, Kind, LAB, MARKER, Payload, Plan, Series, StaleBreakpoint,
+};
 
 use crate::Scenario;
 use crate::alert::lookup;
@@ -151,12 +153,14 @@ impl Boot {
         self.results.get_or_init(|| {
             let mut collector = Collector::default();
             let mut broken = self.run(&mut collector).err();
-            // Under emulation a kernel now and then dies while it boots; that says nothing about the daemon.
             for _ in 0..2 {
-                if broken.is_none() || !collector.finished.is_empty() {
+                // Under emulation a kernel now and then dies while it boots; that says nothing about the daemon.
+                let is_emulators =
+                    |error: &anyhow::Error| collector.finished.is_empty() || error.is::<StaleBreakpoint>();
+                if !broken.as_ref().is_some_and(is_emulators) {
                     break;
                 }
-                collector = Collector::default();
+                collector.begin_anew();
                 broken = self.run(&mut collector).err();
             }
             Results {
@@ -185,7 +189,8 @@ impl Boot {
         let daemon =
             [&program, "run", "--config", &config, "--output", "ndjson", "--attach", self.attach.name()];
         let daemon = daemon.map(str::to_owned).to_vec();
-        let scenarios = self.scenarios.iter().map(|scenario| scenario.as_plan()).collect();
+        let missing = self.scenarios.iter().filter(|one| !collector.finished.contains_key(one.name()));
+        let scenarios = missing.map(|scenario| scenario.as_plan()).collect();
         let plan = Plan { daemon, scenarios, markers: true, ..Plan::default() };
         let guest =
             Guest::boot(&GuestOptions { series: self.series, binaries, payload: &payload, plan: &plan })?;
@@ -239,6 +244,12 @@ struct Collector {
 }
 
 impl Collector {
+    /// What was running is lost.
+    fn begin_anew(&mut self) {
+        let Self { finished, complaints, daemon_stderr, .. } = std::mem::take(self);
+        *self = Self { finished, complaints, daemon_stderr, ..Self::default() };
+    }
+
     /// Whether there is more to come.
     fn take(&mut self, frame: &Frame) -> Result<bool> {
         match frame.kind {

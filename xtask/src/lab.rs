@@ -16,7 +16,7 @@ mod script;
 
 pub use build::{Binaries, build, build_for};
 pub use frame::{Frame, Kind, ReadError};
-pub use guest::{Guest, GuestOptions, Machine, SILENCE_LIMIT};
+pub use guest::{Guest, GuestOptions, Machine, SILENCE_LIMIT, StaleBreakpoint};
 pub use kernel::{Kernel, Series};
 pub use payload::Payload;
 pub use plan::{Attach, LAB, MARKER, Plan, Scenario};

@@ -1,5 +1,6 @@
 //! One booted kernel.
 
+use std::fmt;
 use std::fs;
 use std::io::BufReader;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tempfile::TempDir;
 
 use super::{Binaries, Frame, Kernel, Kind, Payload, Plan, ReadError, Root, Series, cache, root};
@@ -154,7 +155,9 @@ impl Guest {
             Ok(Err(ReadError::NotAFrame(line))) => bail!("{}", self.explain(&format!("sent `{line}`"))),
             Ok(Err(ReadError::Io(error))) => bail!("{}", self.explain(&format!("cannot be read: {error}"))),
             Ok(Err(ReadError::Closed)) | Err(RecvTimeoutError::Disconnected) => {
-                bail!("{}", self.explain("ended before its time"))
+                let error = anyhow!(self.explain("ended before its time"));
+                let console = String::from_utf8_lossy(&self.read("console")).into_owned();
+                Err(if console.contains("int3: 0000") { error.context(StaleBreakpoint) } else { error })
             }
             Err(RecvTimeoutError::Timeout) => {
                 bail!("{}", self.explain(&format!("said nothing for {} s", limit.as_secs())))
@@ -162,11 +165,12 @@ impl Guest {
         }
     }
 
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.files.path().join(name)).unwrap_or_default()
+    }
+
     fn explain(&self, what: &str) -> String {
-        let read = |name: &str| {
-            let bytes = fs::read(self.files.path().join(name)).unwrap_or_default();
-            tail(String::from_utf8_lossy(&bytes).trim_end(), 30)
-        };
+        let read = |name: &str| tail(String::from_utf8_lossy(&self.read(name)).trim_end(), 30);
         let mut message = format!("the {} guest: {what}", self.series.name());
         for (name, text) in [("console", read("console")), ("QEMU", read("qemu"))] {
             if !text.is_empty() {
@@ -174,6 +178,17 @@ impl Guest {
             }
         }
         message
+    }
+}
+
+/// The kernel hit a breakpoint that it had taken away: a fault of QEMU before 8.1, which can go on with old code for a moment where
+/// one processor changes the code of another. Kernels do so whenever a hook is attached.
+#[derive(Debug)]
+pub struct StaleBreakpoint;
+
+impl fmt::Display for StaleBreakpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the emulator ran code that was changed")
     }
 }
 
