@@ -2,7 +2,9 @@
 
 use core::marker::PhantomData;
 
-use sensor_common::filter::{self, COMPARED, Directory, Filter, Lengths, Name, STRETCH, STRETCHES, Seen, slot};
+use sensor_common::filter::{
+    self, COMPARED, Directory, Filter, Lengths, Name, STRETCH, STRETCHES, Seen, slot,
+};
 
 use crate::kernel::{Dentry, Mount, SuperBlock};
 use crate::maps::{NAMES, generation_in_force, lengths, mounted};

@@ -34,7 +34,8 @@ pub fn write(record: &Record, position: u32, mount: Mount, dentry: Dentry) -> Wr
 pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
     let Some(mut record) = Record::new(slot) else { return u64::from(start) };
     // Nearly all paths end here.
-    let mut written = steps(&mut record, start, start, (Mount(mount as *const u8), Dentry(dentry as *const u8)));
+    let mut written =
+        steps(&mut record, start, start, (Mount(mount as *const u8), Dentry(dentry as *const u8)));
     for _ in 1..MAX_STRETCHES {
         if written & MORE == 0 {
             break;
@@ -58,7 +59,12 @@ pub extern "C" fn walk_on(slot: u32, start: u32, position: u32) -> u64 {
 
 /// Walks some steps and gives the position, and [`COMPLETE`], or [`MORE`]: then the record has where to go on.
 #[inline(always)]
-fn steps(record: &mut Record, start: u32, mut position: u32, (mut mount, mut dentry): (Mount, Dentry)) -> u64 {
+fn steps(
+    record: &mut Record,
+    start: u32,
+    mut position: u32,
+    (mut mount, mut dentry): (Mount, Dentry),
+) -> u64 {
     for _ in 0..STRETCH {
         position = forget(record.scratch, position) & (LIMIT - 1);
         let parent = dentry.parent::<Probed>();

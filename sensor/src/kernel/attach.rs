@@ -174,12 +174,7 @@ impl Hook {
         }
     }
 
-    fn attach(
-        &self,
-        ebpf: &mut Ebpf,
-        mode: AttachMode,
-        btf: Option<&Btf>,
-    ) -> Result<Attached, ProgramError> {
+    fn attach(&self, ebpf: &mut Ebpf, mode: AttachMode, btf: Option<&Btf>) -> Result<Attached, ProgramError> {
         let program = program(ebpf, &self.name(mode));
         self.load(program, btf)?;
         match program {

@@ -189,7 +189,8 @@ fn places(types: &[u8]) -> Result<Vec<u32>, &'static str> {
     let mut place = 0;
     while place < types.len() {
         let info = word(types, place + 4).ok_or("it is cut off in a type")?;
-        let length = rest((info >> 24) as u8 & 0x1f, info).ok_or("it has types of a kind that ldsentry does not know")?;
+        let length = rest((info >> 24) as u8 & 0x1f, info)
+            .ok_or("it has types of a kind that ldsentry does not know")?;
         places.push(place as u32);
         place += HEAD + length;
     }
@@ -232,14 +233,19 @@ mod tests {
             let all = [b"\0", name.as_bytes(), b"\0"].concat();
             names.windows(all.len()).position(|window| window == all).unwrap() as u32 + 1
         };
-        let head = |kind: u8, count: u32, name: u32, number: u32| vec![name, u32::from(kind) << 24 | count, number];
+        let head =
+            |kind: u8, count: u32, name: u32, number: u32| vec![name, u32::from(kind) << 24 | count, number];
         let types = [
             [head(INTEGER, 0, 0, 4), vec![32]].concat(),
             [head(STRUCTURE, 1, 0, 8), vec![name("second"), 1, 0]].concat(),
             head(CONST, 0, 0, 2),
             [head(STRUCTURE, 1, name("named"), 4), vec![name("fourth"), 1, 32]].concat(),
             head(TYPEDEF, 0, name("inner"), 4),
-            [head(STRUCTURE, 3, name("outer"), 24), vec![name("first"), 1, 0, 0, 3, 64, name("third"), 5, 128]].concat(),
+            [
+                head(STRUCTURE, 3, name("outer"), 24),
+                vec![name("first"), 1, 0, 0, 3, 64, name("third"), 5, 128],
+            ]
+            .concat(),
             [head(ENUMERATION, 1, name("numbers"), 4), vec![name("seven"), 7]].concat(),
             head(FUNCTION, 0, name("run"), 0),
         ]
@@ -259,10 +265,14 @@ mod tests {
     fn members_are_found_in_nameless_structures_and_behind_other_names() {
         let bytes = example();
         let btf = Btf::parse(&bytes).unwrap();
-        let offsets = ["first", "second", "third", "third.fourth", "fourth", "fir"].map(|path| offset(&btf, path));
+        let offsets =
+            ["first", "second", "third", "third.fourth", "fourth", "fir"].map(|path| offset(&btf, path));
         assert_eq!(offsets, [Some(0), Some(64), Some(128), Some(160), None, None]);
         let (number, numbers) = btf.find(ENUMERATION, "numbers").unwrap();
-        assert_eq!((number, btf.constant(&numbers, "seven"), btf.constant(&numbers, "eight")), (7, Some(7), None));
+        assert_eq!(
+            (number, btf.constant(&numbers, "seven"), btf.constant(&numbers, "eight")),
+            (7, Some(7), None)
+        );
         assert_eq!(btf.find(FUNCTION, "run").map(|(number, _)| number), Some(8));
         assert!(btf.find(FUNCTION, "outer").is_none());
     }
@@ -281,8 +291,11 @@ mod tests {
     #[test]
     fn structures_are_as_others_read_them() {
         let Ok(bytes) = std::fs::read(KERNEL_BTF) else { return };
-        let (btf, other) = (Btf::parse(&bytes).unwrap(), btf_rs::Btf::from_file(Path::new(KERNEL_BTF)).unwrap());
-        for name in ["task_struct", "dentry", "inode", "super_block", "mm_struct", "cgroup", "file", "sk_buff"] {
+        let (btf, other) =
+            (Btf::parse(&bytes).unwrap(), btf_rs::Btf::from_file(Path::new(KERNEL_BTF)).unwrap());
+        for name in
+            ["task_struct", "dentry", "inode", "super_block", "mm_struct", "cgroup", "file", "sk_buff"]
+        {
             let (number, structure) = btf.find(STRUCTURE, name).unwrap();
             assert!(other.resolve_ids_by_name(name).unwrap().contains(&number), "{name}");
             let Other::Struct(expected) = other.resolve_type_by_id(number).unwrap() else { panic!("{name}") };
@@ -290,7 +303,11 @@ mod tests {
             for member in &expected.members {
                 let member_name = other.resolve_name(member).unwrap();
                 if !member_name.is_empty() {
-                    assert_eq!(btf.member(&structure, &member_name), Some(member.bit_offset()), "{name}.{member_name}");
+                    assert_eq!(
+                        btf.member(&structure, &member_name),
+                        Some(member.bit_offset()),
+                        "{name}.{member_name}"
+                    );
                 }
             }
         }

@@ -75,8 +75,7 @@ impl Processes {
         let mut ebpf = loader.load(&attach::object(&known))?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = |error| ProcessesError::Program { tracepoint, reason: describe(&error) };
-            let program: &mut RawTracePoint =
-                attach::program(&mut ebpf, name).try_into().map_err(refused)?;
+            let program: &mut RawTracePoint = attach::program(&mut ebpf, name).try_into().map_err(refused)?;
             program.load().map_err(refused)?;
             program.attach(tracepoint).map_err(refused)?;
         }
