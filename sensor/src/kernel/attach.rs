@@ -201,8 +201,8 @@ impl Hook {
     }
 }
 
-/// Has the verifier look at several programs at once: it takes most of the start. What fails, and what comes after it, is left
-/// to whoever attaches it.
+/// Has the verifier look at several programs at once: it takes most of the start. What fails is left to whoever attaches it, and so
+/// is the rest where the kernel refuses one.
 fn load_together(ebpf: &mut Ebpf, mode: AttachMode, hooks: &[&Hook], btf: Option<&Btf>) {
     let threads = available_parallelism().map_or(1, usize::from).min(MAX_VERIFIERS);
     if threads == 1 {
@@ -211,13 +211,13 @@ fn load_together(ebpf: &mut Ebpf, mode: AttachMode, hooks: &[&Hook], btf: Option
     let hook_of = |name: &str| hooks.iter().find(|hook| hook.name(mode) == name);
     let mut programs: Vec<_> =
         ebpf.programs_mut().filter_map(|(name, program)| Some((hook_of(name)?, program))).collect();
-    // The longest is begun first: a rename's.
+    // Taken from the end: what takes longest is begun first, and the ends of operations, which take nothing, last.
     programs.sort_by_key(|(hook, _)| (!hook.at_end, hook.action));
     let programs = Mutex::new(programs);
     let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let load = || {
         while let Some((hook, program)) = next() {
-            if hook.load(program, btf).is_err() {
+            if hook.load(program, btf).is_err_and(|error| !is_about_missing_function(&error)) {
                 programs.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
         }
