@@ -3,8 +3,6 @@
 //! The kernel's documentation has the format (`Documentation/bpf/btf.rst`). A kernel has some 150,000 types, and a few dozen are
 //! of interest: only where each begins is found out beforehand.
 
-use std::ops::Range;
-
 /// Kinds of types.
 const ARRAY: u8 = 3;
 const INTEGER: u8 = 1;
@@ -21,8 +19,8 @@ const VARIABLE: u8 = 14;
 const SECTION: u8 = 15;
 const DECLARATION_TAG: u8 = 17;
 const TYPE_TAG: u8 = 18;
+/// The last one.
 const ENUMERATION_64: u8 = 19;
-const LAST_KIND: u8 = ENUMERATION_64;
 
 /// Bytes of each type before what belongs to its kind.
 const HEAD: usize = 12;
@@ -99,7 +97,7 @@ impl<'b> Btf<'b> {
     /// A type by its name, and its number.
     pub fn find(&self, kind: u8, name: &str) -> Option<(u32, Type<'b>)> {
         let own = self.places.iter().position(|&place| {
-            self.types.get(place as usize + 7).is_some_and(|byte| byte & 0x1f == kind)
+            word(self.types, place as usize + 4).is_some_and(|info| kind_of(info) == kind)
                 && word(self.types, place as usize).is_some_and(|offset| self.is_named(offset, name))
         });
         let own = own.and_then(|index| self.first().checked_add(index as u32));
@@ -114,9 +112,9 @@ impl<'b> Btf<'b> {
         let place = *self.places.get(index as usize)? as usize;
         let head = self.types.get(place..)?;
         let info = word(head, 4)?;
-        let kind = (info >> 24) as u8 & 0x1f;
-        let rest = head.get(HEAD..HEAD + rest(kind, info)?)?;
-        Some(Type { kind, has_bit_fields: info >> 31 != 0, size_or_number: word(head, 8)?, rest })
+        let rest = head.get(HEAD..HEAD + rest(info)?)?;
+        let (kind, has_bit_fields) = (kind_of(info), info >> 31 != 0);
+        Some(Type { kind, has_bit_fields, size_or_number: word(head, 8)?, rest })
     }
 
     /// The structure, or union, behind other names for it.
@@ -189,30 +187,32 @@ fn places(types: &[u8]) -> Result<Vec<u32>, &'static str> {
     let mut place = 0;
     while place < types.len() {
         let info = word(types, place + 4).ok_or("it is cut off in a type")?;
-        let length = rest((info >> 24) as u8 & 0x1f, info)
-            .ok_or("it has types of a kind that ldsentry does not know")?;
+        let length = rest(info).ok_or("it has types of a kind that ldsentry does not know")?;
         places.push(place as u32);
         place += HEAD + length;
     }
     if place == types.len() { Ok(places) } else { Err("it is cut off in a type") }
 }
 
+fn kind_of(info: u32) -> u8 {
+    (info >> 24) as u8 & 0x1f
+}
+
 /// Bytes that belong to a kind.
-fn rest(kind: u8, info: u32) -> Option<usize> {
+fn rest(info: u32) -> Option<usize> {
     let count = (info & 0xffff) as usize;
-    Some(match kind {
+    Some(match kind_of(info) {
         INTEGER | VARIABLE | DECLARATION_TAG => 4,
         ARRAY => 12,
         STRUCTURE | UNION | SECTION | ENUMERATION_64 => 12 * count,
         ENUMERATION | PROTOTYPE => 8 * count,
-        1..=LAST_KIND => 0,
+        1..=ENUMERATION_64 => 0,
         _ => return None,
     })
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let range: Range<usize> = at..at.checked_add(4)?;
-    Some(u32::from_ne_bytes(*bytes.get(range)?.as_array()?))
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]
