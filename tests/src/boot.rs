@@ -246,8 +246,8 @@ struct Collector {
 impl Collector {
     /// What was running is lost.
     fn begin_anew(&mut self) {
-        let Self { finished, complaints, daemon_stderr, .. } = std::mem::take(self);
-        *self = Self { finished, complaints, daemon_stderr, ..Self::default() };
+        self.current = Outcome::default();
+        self.stdout.clear();
     }
 
     /// Whether there is more to come.

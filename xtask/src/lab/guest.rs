@@ -156,8 +156,8 @@ impl Guest {
             Ok(Err(ReadError::Io(error))) => bail!("{}", self.explain(&format!("cannot be read: {error}"))),
             Ok(Err(ReadError::Closed)) | Err(RecvTimeoutError::Disconnected) => {
                 let error = anyhow!(self.explain("ended before its time"));
-                let console = String::from_utf8_lossy(&self.read("console")).into_owned();
-                Err(if console.contains("int3: 0000") { error.context(StaleBreakpoint) } else { error })
+                let is_stale = self.read("console").contains("int3: 0000");
+                Err(if is_stale { error.context(StaleBreakpoint) } else { error })
             }
             Err(RecvTimeoutError::Timeout) => {
                 bail!("{}", self.explain(&format!("said nothing for {} s", limit.as_secs())))
@@ -165,12 +165,13 @@ impl Guest {
         }
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.files.path().join(name)).unwrap_or_default()
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.files.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     fn explain(&self, what: &str) -> String {
-        let read = |name: &str| tail(String::from_utf8_lossy(&self.read(name)).trim_end(), 30);
+        let read = |name: &str| tail(self.read(name).trim_end(), 30);
         let mut message = format!("the {} guest: {what}", self.series.name());
         for (name, text) in [("console", read("console")), ("QEMU", read("qemu"))] {
             if !text.is_empty() {
