@@ -31,6 +31,7 @@ pub use self::sandbox::written_directories;
 use self::searches::Searches;
 pub use self::source::try_sources;
 use self::source::{Input, Wakeup, Watcher};
+use crate::alert::Template;
 use crate::config::{self, Attach, SensorOptions, Settings};
 use crate::detect::{Engine, Exclusion};
 use crate::ecs;
@@ -117,6 +118,7 @@ pub async fn run(
         outputs,
         metrics: metrics.clone(),
         handles: HashMap::new(),
+        templates: HashMap::new(),
         start: Instant::now(),
         settled: Vec::new(),
         lost_before: 0,
@@ -173,6 +175,8 @@ struct Pipeline<'l> {
     metrics: Metrics,
     /// Counters by rule and what it said, so that no text is made for an event that is known.
     handles: HashMap<(usize, Option<Exclusion>), Handle>,
+    /// What is the same in all alerts of a rule, for those that raised one.
+    templates: HashMap<usize, Template>,
     start: Instant,
     settled: Vec<Event>,
     /// Signs that had been lost when the ring was last empty.

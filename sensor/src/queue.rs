@@ -14,14 +14,41 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
-    /// An item was taken and is not done with.
-    busy: bool,
+    taker: Taker,
     closed: bool,
+    /// Somebody waits until every item is done with.
+    awaited: bool,
+}
+
+/// What the thread does that takes the items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taker {
+    /// It sleeps until there is an item.
+    Waits,
+    /// It has taken an item and is not done with it.
+    Works,
+    /// It will look for an item by itself.
+    Looks,
+}
+
+impl<T> State<T> {
+    /// Says that an item is no longer worked on, if one is. Gives whether.
+    fn end_work(&mut self) -> bool {
+        let works = self.taker == Taker::Works;
+        if works {
+            self.taker = Taker::Looks;
+        }
+        works
+    }
+
+    fn is_done(&self) -> bool {
+        self.taker != Taker::Works && self.items.is_empty()
+    }
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let state = State { items: VecDeque::new(), busy: false, closed: false };
+        let state = State { items: VecDeque::new(), taker: Taker::Looks, closed: false, awaited: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), capacity }
     }
 
@@ -35,18 +62,31 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.items.push_back(item);
-        self.changed.notify_all();
+        // Whoever works finds it by itself; and who is woken is not to find the lock taken.
+        let waits = state.taker == Taker::Waits;
+        if waits {
+            state.taker = Taker::Looks;
+        }
+        drop(state);
+        if waits {
+            self.changed.notify_all();
+        }
         Ok(())
     }
 
     /// Waits for the next item, which [`Queue::complete`] must follow. `None` once the queue is closed and empty.
     pub(crate) fn next(&self) -> Option<T> {
-        let mut state = self
-            .changed
-            .wait_while(self.lock(), |state| state.items.is_empty() && !state.closed)
-            .unwrap_or_else(PoisonError::into_inner);
+        let wait = |state: &mut State<T>| {
+            let waits = state.items.is_empty() && !state.closed;
+            state.taker = if waits { Taker::Waits } else { Taker::Looks };
+            waits
+        };
+        let waited = self.changed.wait_while(self.lock(), wait);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let item = state.items.pop_front();
-        state.busy = item.is_some();
+        if item.is_some() {
+            state.taker = Taker::Works;
+        }
         item
     }
 
@@ -54,10 +94,12 @@ impl<T> Queue<T> {
     /// whoever did that. Nobody who waits for the items goes on before it was counted.
     pub(crate) fn complete(&self, count: impl FnOnce()) {
         let mut state = self.lock();
-        if std::mem::take(&mut state.busy) {
+        if state.end_work() {
             count();
         }
-        self.changed.notify_all();
+        if state.awaited {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits for `time` to pass, but not longer than until the queue is closed. Returns whether it is.
@@ -78,7 +120,7 @@ impl<T> Queue<T> {
         let mut state = self.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.items).len() as u64;
-        let discarded = waiting + u64::from(std::mem::take(&mut state.busy));
+        let discarded = waiting + u64::from(state.end_work());
         count(discarded);
         self.changed.notify_all();
         discarded
@@ -86,14 +128,16 @@ impl<T> Queue<T> {
 
     /// Whether every item is done with.
     pub(crate) fn is_done(&self) -> bool {
-        let state = self.lock();
-        !state.busy && state.items.is_empty()
+        self.lock().is_done()
     }
 
     /// Waits until every item is done with, at most until `deadline`.
     pub(crate) fn wait_until_done(&self, deadline: Instant) {
         let patience = deadline.saturating_duration_since(Instant::now());
-        let unfinished = |state: &mut State<T>| state.busy || !state.items.is_empty();
+        let unfinished = |state: &mut State<T>| {
+            state.awaited = true;
+            !state.is_done()
+        };
         drop(self.changed.wait_timeout_while(self.lock(), patience, unfinished));
     }
 

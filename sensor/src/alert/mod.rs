@@ -1,10 +1,13 @@
 //! An alert: the document of the event that raised it, with `kibana.alert.*` fields as Elastic's own alerts have them.
 
 mod document;
+mod line;
 mod pretty;
 mod sent_event;
 mod state;
 mod suppressed;
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -13,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::document::lookup;
 pub(crate) use self::document::rule_interval;
 use self::document::{flatten, remove, text, texts};
+pub use self::line::{Line, Template};
 pub use self::pretty::escape;
 pub use self::sent_event::SentEvent;
 pub use self::state::State;
@@ -163,21 +167,21 @@ fn rule_fields(rule: &Rule) -> Vec<(&'static str, Value)> {
 }
 
 fn alert_id(rule: &Rule, document: &Map<String, Value>, event_id: Option<&str>) -> String {
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update(bytes);
-        hash.update([0]);
-    };
-    for name in ["host.id", "host.boot.id"] {
-        part(text(document, name).unwrap_or_default().as_bytes());
-    }
-    match event_id {
-        Some(id) => part(id.as_bytes()),
+    let [host, boot] = ["host.id", "host.boot.id"].map(|name| text(document, name).unwrap_or_default());
+    let event = match event_id {
+        Some(id) => Cow::Borrowed(id),
         // Without an id, an event is what it says.
-        None => part(&serde_json::to_vec(document).unwrap_or_default()),
+        None => Cow::Owned(serde_json::to_string(document).unwrap_or_default()),
+    };
+    hash([host, boot, &event, &rule.id, &rule.version.to_string()])
+}
+
+fn hash(parts: [&str; 5]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
     }
-    part(rule.id.as_bytes());
-    part(rule.version.to_string().as_bytes());
     ecs::hex(&hash.finalize())
 }
 

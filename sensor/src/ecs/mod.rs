@@ -7,6 +7,7 @@ mod field;
 mod process;
 pub(crate) mod text;
 mod trust;
+mod writer;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -20,6 +21,7 @@ pub use self::process::UNKNOWN;
 pub(crate) use self::text::hex;
 use self::trust::Doubts;
 pub use self::trust::remark;
+pub(crate) use self::writer::{Writer, write_escaped, write_value};
 use crate::event::{Action, Event, Host, MountOperation, Origin, Outcome, Path, View};
 
 /// The ECS version that the documents follow.

@@ -67,21 +67,21 @@ impl Outcomes {
         self.timeout = timeout;
     }
 
-    /// An operation begins, told by `record`, which is at `position` in the ring, and turned into `events`. `lost` counts the signs that the kernel could
-    /// not deliver so far. Events whose outcome is settled go to `settled`.
+    /// An operation begins, told by `record`, which is at `position` in the ring, and turned into `events`. `lost` is how many signs the
+    /// kernel could not deliver before it, and what counts those until now. Events whose outcome is settled go to `settled`.
     pub fn begin(
         &mut self,
         record: &EventRecord,
         events: Vec<Event>,
         now: Duration,
-        (lost_before, lost): (u64, u64),
+        (lost_before, lost): (u64, impl Fn() -> u64),
         position: Option<usize>,
         settled: &mut Vec<Event>,
     ) {
         let thread = record.header.pid_tgid;
         // A thread does one thing after the other: the one before has ended.
         if let Some(before) = self.waiting.remove(&thread) {
-            before.settle_silent(lost, settled);
+            before.settle_silent(lost(), settled);
         }
         if record.header.flags & FLAG_DONE != 0 {
             settle(events, Outcome::Success, settled);
@@ -151,8 +151,8 @@ impl Outcomes {
         }
     }
 
-    /// Time has passed.
-    pub fn expire(&mut self, now: Duration, lost: u64, settled: &mut Vec<Event>) {
+    /// Time has passed. `lost` counts the signs that the kernel could not deliver.
+    pub fn expire(&mut self, now: Duration, lost: impl Fn() -> u64, settled: &mut Vec<Event>) {
         while let Some(&(deadline, thread, time_ns)) = self.deadlines.front()
             && deadline <= now
         {
@@ -161,6 +161,7 @@ impl Outcomes {
             if waiting.get().time_ns != time_ns {
                 continue;
             }
+            let lost = lost();
             waiting.get_mut().timeouts += 1;
             if waiting.get().may_still_succeed(lost) {
                 self.deadlines.push_back((now + self.timeout, thread, time_ns));

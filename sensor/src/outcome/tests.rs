@@ -36,7 +36,7 @@ impl Bench {
         recorder.fixed.header.time_ns = self.time_ns;
         let raw = recorder.section(SECTION_PATH, 0, 0, b"x\0").event();
         let events = enrich(&raw, &mut FakeHost::default());
-        self.outcomes.begin(&raw.fixed, events, now, (lost, lost), None, &mut self.settled);
+        self.outcomes.begin(&raw.fixed, events, now, (lost, || lost), None, &mut self.settled);
         raw
     }
 
@@ -72,10 +72,10 @@ fn a_creation_without_a_sign_failed_once_the_thread_goes_on_or_long_after() {
     bench.begin(KIND_CREATE, EXT4, Duration::ZERO, 0);
     assert_eq!(bench.outcomes(), [Outcome::Failure]);
     for _ in 1..PATIENCE {
-        bench.outcomes.expire(bench.outcomes.deadline().unwrap(), 0, &mut bench.settled);
+        bench.outcomes.expire(bench.outcomes.deadline().unwrap(), || 0, &mut bench.settled);
         assert_eq!(bench.outcomes(), []);
     }
-    bench.outcomes.expire(bench.outcomes.deadline().unwrap(), 0, &mut bench.settled);
+    bench.outcomes.expire(bench.outcomes.deadline().unwrap(), || 0, &mut bench.settled);
     assert_eq!(bench.outcomes(), [Outcome::Failure]);
     assert_eq!(bench.outcomes.deadline(), None);
 }
@@ -84,9 +84,9 @@ fn a_creation_without_a_sign_failed_once_the_thread_goes_on_or_long_after() {
 fn a_creation_whose_sign_may_be_lost_waits_for_one_timeout_only() {
     let mut bench = Bench::new();
     bench.begin(KIND_CREATE, EXT4, Duration::ZERO, 0);
-    bench.outcomes.expire(TIMEOUT / 2, 1, &mut bench.settled);
+    bench.outcomes.expire(TIMEOUT / 2, || 1, &mut bench.settled);
     assert_eq!(bench.outcomes(), []);
-    bench.outcomes.expire(TIMEOUT, 1, &mut bench.settled);
+    bench.outcomes.expire(TIMEOUT, || 1, &mut bench.settled);
     assert_eq!(bench.outcomes(), [Outcome::Unknown]);
 }
 
@@ -125,7 +125,7 @@ fn an_operation_has_the_result_that_its_end_reports() {
 fn an_operation_whose_end_is_not_told_is_unknown() {
     let mut bench = Bench::new();
     bench.begin(KIND_RENAME, EXT4, Duration::ZERO, 0);
-    bench.outcomes.expire(TIMEOUT, 0, &mut bench.settled);
+    bench.outcomes.expire(TIMEOUT, || 0, &mut bench.settled);
     assert_eq!(bench.outcomes(), [Outcome::Unknown]);
 }
 

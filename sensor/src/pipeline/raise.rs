@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Pipeline;
-use crate::alert::{self, Alert, SentEvent, Suppressed};
+use crate::alert::{SentEvent, Suppressed, Template};
 use crate::below::{Found, Search};
 use crate::detect::Verdict;
 use crate::ecs::{Candidate, Document};
@@ -59,7 +59,7 @@ impl Pipeline<'_> {
     fn detect(&mut self, event: &Event) -> bool {
         let now = jiff::Timestamp::now();
         let mut is_test = false;
-        let Self { engine, handles, metrics, outputs, self_test, .. } = self;
+        let Self { engine, handles, templates, metrics, outputs, self_test, .. } = self;
         let paths = event.file.paths.iter().map(|path| path.text.as_str());
         // The path that a rule looks for, if one does: rules elsewhere are to see the same.
         let mut candidate = Candidate::default();
@@ -84,7 +84,7 @@ impl Pipeline<'_> {
                 return;
             }
             let clause = || engine.clause(detection.rule, detection.verdict);
-            let document = || Document::new(event, engine.table(), detection.candidate).to_json();
+            let document = || Document::new(event, engine.table(), detection.candidate);
             let counter = handles.entry((detection.rule, excluded)).or_insert_with(|| match excluded {
                 Some(_) => metrics.suppressed(&rule.id, &clause()),
                 None => metrics.alerts(&rule.id),
@@ -101,13 +101,11 @@ impl Pipeline<'_> {
                     "suppressed: {}",
                     event.file.paths[0].text
                 );
-                outputs.send_suppressed(|| Arc::new(Suppressed::new(rule, document(), &clause())));
+                outputs.send_suppressed(|| Arc::new(Suppressed::new(rule, document().to_json(), &clause())));
                 return;
             }
-            let document = document();
-            let clause = clause();
-            let source = alert::Source { document, id: None, index: None, decided_by: &clause, not_honoured };
-            let alert: Arc<dyn Record> = Arc::new(Alert::new(rule, source, now));
+            let template = templates.entry(detection.rule).or_insert_with(|| Template::new(rule));
+            let alert: Arc<dyn Record> = Arc::new(template.alert(&document(), &clause(), not_honoured, now));
             outputs.send(&alert);
         });
         if event.outcome != Outcome::Failure && !may_be_test {

@@ -45,8 +45,8 @@ impl Pipeline<'_> {
             Input::Ring(ring, _) => self.take_records(ring),
             Input::Directories { .. } => self.take_notifications()?,
         };
-        let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
-        self.outcomes.expire(now, lost, &mut self.settled);
+        let now = self.start.elapsed();
+        self.outcomes.expire(now, || self.watcher.outcomes_lost(), &mut self.settled);
         self.raise();
         // Once for all that came together: it waits for the disk.
         self.outputs.flush();
@@ -75,11 +75,16 @@ impl Pipeline<'_> {
     fn take_records(&mut self, ring: &mut Ring) -> u32 {
         let (mut records, mut tried) = (0, ring.position());
         loop {
-            // Signs that were lost before the ring was seen empty belong to none of the records that come later.
-            let lost = self.outcomes_lost();
-            let Some(record) = ring.read() else {
-                self.lost_before = lost;
-                return records;
+            let record = if let Some(record) = ring.read() {
+                record
+            } else {
+                // Signs that were lost before the ring was seen empty belong to none of the records that come later.
+                let lost = self.outcomes_lost();
+                let Some(record) = ring.read() else {
+                    self.lost_before = lost;
+                    return records;
+                };
+                record
             };
             self.take(record.bytes, Some(record.position), Witness::Own);
             records += 1;
@@ -136,8 +141,8 @@ impl Pipeline<'_> {
                     return;
                 }
                 let events = enrich(&raw, &mut self.host);
-                let (now, lost) = (self.start.elapsed(), self.outcomes_lost());
-                let lost = (self.lost_before, lost);
+                let now = self.start.elapsed();
+                let lost = (self.lost_before, || self.watcher.outcomes_lost());
                 self.outcomes.begin(&raw.fixed, events, now, lost, position, &mut self.settled);
             }
             Ok(RawRecord::Made(made)) => self.outcomes.made(&made, &mut self.settled),

@@ -97,6 +97,7 @@ impl Pipeline<'_> {
         self.engine = loaded.engine;
         self.prefixes = self.engine.prefixes();
         self.handles.clear();
+        self.templates.clear();
         self.settings = settings;
         self.begin_self_test(loaded.self_test);
         self.count_from_nothing();

@@ -94,8 +94,7 @@ impl Sink for FileSink {
     }
 
     fn deliver(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
-        let mut line = alert.to_line().into_bytes();
-        line.push(b'\n');
+        let line = [alert.line().as_bytes(), b"\n"].concat();
         if self.rotation.rotate(&self.path, line.len() as u64) {
             self.open = None;
         }

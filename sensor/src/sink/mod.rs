@@ -13,6 +13,7 @@ mod stdout;
 mod throttle;
 mod worker;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,13 +32,18 @@ use self::worker::{Tuning, Worker};
 use crate::config::{OutputOptions, SpoolOptions};
 use crate::metrics::{Handle, Metrics};
 
-/// An alert as outputs see it. It is rendered on the output's thread, in the form that the output wants.
+/// An alert as outputs see it. What is not text already is rendered on the output's thread, in the form that the output wants.
 pub trait Record: fmt::Debug + Send + Sync {
     /// The same for the same alert, however often it is delivered.
     fn id(&self) -> &str;
 
     /// The document as one line of JSON, without a line end.
     fn to_line(&self) -> String;
+
+    /// The same, without a copy where it is text already.
+    fn line(&self) -> Cow<'_, str> {
+        Cow::Owned(self.to_line())
+    }
 
     /// The alert for a person at a terminal, the last line ended.
     fn to_pretty(&self, color: bool) -> String;
@@ -82,6 +88,24 @@ impl Record for crate::alert::SentEvent {
 
     fn to_pretty(&self, _color: bool) -> String {
         self.to_line() + "\n"
+    }
+}
+
+impl Record for crate::alert::Line {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn to_line(&self) -> String {
+        self.text.clone()
+    }
+
+    fn line(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.text)
+    }
+
+    fn to_pretty(&self, color: bool) -> String {
+        self.to_pretty(color)
     }
 }
 

@@ -57,9 +57,8 @@ impl StdoutSink {
         match self.style {
             Style::Pretty { color } => alert.to_pretty(color).into_bytes(),
             Style::Ndjson => {
-                let mut line = alert.to_line().into_bytes();
-                line.push(b'\n');
-                line
+                let line = alert.line();
+                [line.as_bytes(), b"\n"].concat()
             }
         }
     }
