@@ -22,7 +22,7 @@ pub struct Template {
     graded: String,
     /// The end of `kibana.alert.reason`.
     reason: String,
-    /// From within `kibana.alert.ancestors` to the end of the line.
+    /// From within `kibana.alert.ancestors` to the end of the line, which is in it.
     rule: String,
 }
 
@@ -31,8 +31,8 @@ pub struct Template {
 pub struct Line {
     /// `_id`, as that of an [`Alert`].
     pub id: String,
-    /// The document, without a line end.
-    pub text: String,
+    /// The document, with a line end: who writes it need not copy it.
+    text: String,
 }
 
 impl Template {
@@ -55,8 +55,9 @@ impl Template {
             ),
             reason,
             rule: format!(
-                r#","type":"event","index":"logs-{}-default","depth":0}}]{fields},"kibana.space_ids":["default"]}}"#,
-                ecs::DATASET
+                r#","type":"event","index":"logs-{}-default","depth":0}}]{fields},"kibana.space_ids":["default"]}}{}"#,
+                ecs::DATASET,
+                '\n'
             ),
         }
     }
@@ -78,17 +79,17 @@ impl Template {
                 Field::DataStreamType | Field::DataStreamDataset | Field::DataStreamNamespace => continue,
                 _ => document.get(field),
             };
-            writer.add(field.name(), value);
+            writer.add(field, value);
         }
-        writer.add("ldsentry.decided_by", Value::String(decided_by));
+        writer.add_other("ldsentry.decided_by", Value::String(decided_by));
         if let Some(clause) = not_honoured {
             let doubts = texts(document, Field::OwnExecutableUntrusted);
-            writer.add("ldsentry.not_honoured.clause", Value::String(clause));
-            writer.add("ldsentry.not_honoured.reason", Value::String(&not_trusted(doubts)));
+            writer.add_other("ldsentry.not_honoured.clause", Value::String(clause));
+            writer.add_other("ldsentry.not_honoured.reason", Value::String(&not_trusted(doubts)));
         }
-        writer.add(Field::DataStreamType.name(), document.get(Field::DataStreamType));
-        writer.add(Field::DataStreamDataset.name(), Value::String(DATASET));
-        writer.add(Field::DataStreamNamespace.name(), document.get(Field::DataStreamNamespace));
+        writer.add(Field::DataStreamType, document.get(Field::DataStreamType));
+        writer.add(Field::DataStreamDataset, Value::String(DATASET));
+        writer.add(Field::DataStreamNamespace, document.get(Field::DataStreamNamespace));
         let mut text = writer.into_text();
 
         let [host, boot, event] =
@@ -153,6 +154,16 @@ impl Template {
 }
 
 impl Line {
+    /// The document, without a line end.
+    pub fn text(&self) -> &str {
+        self.text.trim_end_matches('\n')
+    }
+
+    /// The document as a line.
+    pub fn ended(&self) -> &str {
+        &self.text
+    }
+
     /// The alert for a person at a terminal, as [`Alert::to_pretty`].
     pub fn to_pretty(&self, color: bool) -> String {
         // It was written as JSON.
@@ -352,7 +363,8 @@ mod tests {
             };
             let alert = Alert::new(&rule, source, now);
             let line = Template::new(&rule).alert(&document(), &decided_by, not_honoured.as_deref(), now);
-            prop_assert_eq!(&line.text, &alert.to_line());
+            prop_assert_eq!(line.text(), alert.to_line());
+            prop_assert_eq!(line.ended(), alert.to_line() + "\n");
             prop_assert_eq!(&line.id, &alert.id);
             prop_assert_eq!(line.to_pretty(true), alert.to_pretty(true));
         }

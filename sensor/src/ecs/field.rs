@@ -21,6 +21,12 @@ macro_rules! fields {
                 }
             }
 
+            /// The levels above it, with dots between them, and what it is called there.
+            pub(super) fn place(self) -> (&'static str, &'static str) {
+                const PLACES: &[(&str, &str)] = &[$(place($name),)*];
+                PLACES[self as usize]
+            }
+
             /// The field of that name, if the sensor fills it.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {
@@ -30,6 +36,19 @@ macro_rules! fields {
             }
         }
     };
+}
+
+/// What precedes the last dot of a name, and what follows it.
+pub(super) const fn place(name: &'static str) -> (&'static str, &'static str) {
+    let mut end = name.len();
+    while end > 0 {
+        end -= 1;
+        if name.as_bytes()[end] == b'.' {
+            let (levels, key) = name.split_at(end);
+            return (levels, key.split_at(1).1);
+        }
+    }
+    ("", name)
 }
 
 fields! {

@@ -47,6 +47,8 @@ pub struct Document<'e> {
     user_id: OnceCell<Decimal>,
     group_id: OnceCell<Decimal>,
     doubts: OnceCell<Doubts>,
+    /// What ids of processes are made from, as far as all have it in common.
+    processes: OnceCell<Sha256>,
     /// Values that have to be made, by field. Rules seldom ask for them.
     made: OnceCell<Box<[OnceCell<Made>]>>,
 }
@@ -54,6 +56,7 @@ pub struct Document<'e> {
 enum Made {
     Text(String),
     List(Vec<String>),
+    Names(Vec<&'static str>),
 }
 
 impl<'e> Document<'e> {
@@ -72,6 +75,7 @@ impl<'e> Document<'e> {
             user_id: OnceCell::new(),
             group_id: OnceCell::new(),
             doubts: OnceCell::new(),
+            processes: OnceCell::new(),
             made: OnceCell::new(),
         }
     }
@@ -95,7 +99,7 @@ impl<'e> Document<'e> {
             return value;
         }
         match field {
-            Field::Timestamp | Field::EventCreated => self.text(field, || event.time.to_string()),
+            Field::Timestamp | Field::EventCreated => self.text(Field::Timestamp, || event.time.to_string()),
             Field::EventOutcome => Value::String(match event.outcome {
                 Outcome::Success => "success",
                 Outcome::Failure => "failure",
@@ -218,6 +222,13 @@ impl<'e> Document<'e> {
         }
     }
 
+    fn names(&self, field: Field, make: impl FnOnce() -> Vec<&'static str>) -> Value<'_> {
+        match self.cell(field).map(|cell| cell.get_or_init(|| Made::Names(make()))) {
+            Some(Made::Names(names)) => Value::Array(names),
+            _ => Value::Missing,
+        }
+    }
+
     fn cell(&self, field: Field) -> Option<&OnceCell<Made>> {
         let cells = self.made.get_or_init(|| Field::ALL.iter().map(|_| OnceCell::new()).collect());
         cells.get(field as usize)
@@ -308,13 +319,18 @@ pub(crate) fn host(host: &Host) -> serde_json::Value {
 
 /// A UUID-shaped name for what `parts` identify together, the same on every call.
 pub(crate) fn identity(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part);
-        hash.update([0]);
-    }
+    identity_from(&Sha256::new(), parts)
+}
+
+/// The same where the first parts are in `hash`.
+fn identity_from(hash: &Sha256, parts: &[&str]) -> String {
+    let hash = add_parts(hash.clone(), parts);
     let digits = hex(&hash.finalize()[..16]);
-    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}
+
+fn add_parts(hash: Sha256, parts: &[&str]) -> Sha256 {
+    parts.iter().fold(hash, |hash, part| hash.chain_update(part).chain_update([0]))
 }
 
 fn known(text: &str) -> Value<'_> {

@@ -1,9 +1,10 @@
 //! Who did it: `process.*` and the facts about its executable.
 
 use eql::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::trust::Doubts;
-use super::{Document, Field, flag, identity, integer, known, nonzero, optional, text};
+use super::{Document, Field, add_parts, flag, identity_from, integer, known, nonzero, optional, text};
 use crate::event::{Ancestor, Executable, ExecutableFile, Layer, Origin, Path, Runtime};
 
 /// The executable and its name where fanotify told of the event and they could not be learned.
@@ -35,11 +36,12 @@ impl Document<'_> {
             Field::ProcessArgsCount => integer(process.args.len() as u64),
             Field::ProcessThreadId => nonzero(process.tid.into()),
             Field::ProcessThreadName => known(&process.thread_name.text),
-            Field::ProcessCapabilities => self.list(field, || text::capabilities(process.capabilities)),
+            Field::ProcessCapabilities => self.names(field, || text::capabilities(process.capabilities)),
             Field::ProcessParentPid => parent.map_or(Value::Missing, |parent| integer(parent.pid.into())),
-            Field::ProcessParentEntityId => match parent {
-                Some(parent) => self.text(field, || self.entity_id(parent.pid, parent.start_boot_ns)),
-                None => Value::Missing,
+            // Hashed once for both.
+            Field::ProcessParentEntityId => match self.process(Field::ProcessAncestry) {
+                Value::Array(ids) => ids.get(0),
+                _ => Value::Missing,
             },
             Field::ProcessParentExecutable => {
                 parent.map_or(Value::Missing, |parent| path(&parent.executable))
@@ -126,7 +128,9 @@ impl Document<'_> {
     /// Stable for a process on a boot of a host, whoever asks and whenever.
     fn entity_id(&self, pid: u32, start_boot_ns: u64) -> String {
         let host = &self.event.host;
-        identity(&["process", &host.id, &host.boot_id, &pid.to_string(), &start_boot_ns.to_string()])
+        let common =
+            self.processes.get_or_init(|| add_parts(Sha256::new(), &["process", &host.id, &host.boot_id]));
+        identity_from(common, &[&pid.to_string(), &start_boot_ns.to_string()])
     }
 
     /// Where the source is fanotify, a process that is gone is the usual case, and no sign of a kernel thread.

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 
 use eql::Value;
 
+use super::Field;
+use super::field::place;
+
 /// Writes fields whose dots are levels. Those of one level have to follow each other, as in [`Field::ALL`](super::Field::ALL).
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -22,22 +25,30 @@ impl Writer {
     }
 
     /// Adds a field, unless it is missing.
-    pub(crate) fn add(&mut self, name: &'static str, value: Value<'_>) {
+    pub(crate) fn add(&mut self, field: Field, value: Value<'_>) {
+        self.add_at(field.place(), value);
+    }
+
+    /// Adds a field of another name.
+    pub(crate) fn add_other(&mut self, name: &'static str, value: Value<'_>) {
+        self.add_at(place(name), value);
+    }
+
+    fn add_at(&mut self, (levels, key): (&'static str, &'static str), value: Value<'_>) {
         match value {
             Value::Missing => return,
             Value::Array(array) if array.is_empty() => return,
             _ => {}
         }
-        let (levels, key) = name.rsplit_once('.').unwrap_or(("", name));
         if self.open == levels {
             self.separate();
         } else {
             let shared = self.close_others(levels);
             self.separate();
-            for level in split(levels).skip(shared) {
+            split(&levels[shared..]).for_each(|level| {
                 write_key(&mut self.text, level);
                 self.text.push('{');
-            }
+            });
             self.open = levels;
         }
         write_key(&mut self.text, key);
@@ -50,10 +61,10 @@ impl Writer {
         self.text
     }
 
-    /// Closes the levels that are open and none of `levels`. Gives how many stay open.
+    /// Closes the levels that are open and none of `levels`. Gives how many bytes of these name levels that stay open.
     fn close_others(&mut self, levels: &str) -> usize {
-        let shared = split(self.open).zip(split(levels)).take_while(|(open, wanted)| open == wanted).count();
-        split(self.open).skip(shared).for_each(|_| self.text.push('}'));
+        let shared = shared(self.open, levels);
+        split(&self.open[shared..]).for_each(|_| self.text.push('}'));
         shared
     }
 
@@ -62,6 +73,25 @@ impl Writer {
             self.text.push(',');
         }
     }
+}
+
+/// How many bytes name the levels that both begin with.
+fn shared(open: &str, levels: &str) -> usize {
+    let (open, levels) = (open.as_bytes(), levels.as_bytes());
+    let mut shared = 0;
+    for at in 0.. {
+        match (open.get(at), levels.get(at)) {
+            (None | Some(b'.'), None | Some(b'.')) => {
+                shared = at;
+                if at >= open.len() || at >= levels.len() {
+                    break;
+                }
+            }
+            (one, other) if one != other => break,
+            _ => {}
+        }
+    }
+    shared
 }
 
 fn split(levels: &str) -> impl Iterator<Item = &str> {
@@ -135,7 +165,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ecs::Field;
 
     /// Without this a level would be written twice.
     #[test]
@@ -155,13 +184,13 @@ mod tests {
     #[test]
     fn values_of_every_kind_are_written_as_json() {
         let mut writer = Writer::new(0);
-        writer.add("a", Value::Integer(-3));
-        writer.add("b.c.d", Value::Bool(true));
-        writer.add("b.c.e", Value::Missing);
-        writer.add("b.f", Value::Array(&["x", "\n"]));
-        writer.add("b.g.h", Value::Float(0.5));
-        writer.add("i", Value::Array(&[""; 0]));
-        writer.add("j", Value::String("ü\"\\"));
+        writer.add_other("a", Value::Integer(-3));
+        writer.add_other("b.c.d", Value::Bool(true));
+        writer.add_other("b.c.e", Value::Missing);
+        writer.add_other("b.f", Value::Array(&["x", "\n"]));
+        writer.add_other("b.g.h", Value::Float(0.5));
+        writer.add_other("i", Value::Array(&[""; 0]));
+        writer.add_other("j", Value::String("ü\"\\"));
         let text = writer.into_text() + "}";
         assert_eq!(text, r#"{"a":-3,"b":{"c":{"d":true},"f":["x","\n"],"g":{"h":0.5}},"j":"ü\"\\"}"#);
     }

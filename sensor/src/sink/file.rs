@@ -94,12 +94,12 @@ impl Sink for FileSink {
     }
 
     fn deliver(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
-        let line = [alert.line().as_bytes(), b"\n"].concat();
+        let line = alert.ended_line();
         if self.rotation.rotate(&self.path, line.len() as u64) {
             self.open = None;
         }
         let file = self.current_file()?;
-        append(file, &line).map_err(|source| {
+        append(file, line.as_bytes()).map_err(|source| {
             // Whatever the trouble is, a fresh start finds out how the file ends.
             self.open = None;
             self.failure("cannot write to", source)

@@ -40,9 +40,9 @@ pub trait Record: fmt::Debug + Send + Sync {
     /// The document as one line of JSON, without a line end.
     fn to_line(&self) -> String;
 
-    /// The same, without a copy where it is text already.
-    fn line(&self) -> Cow<'_, str> {
-        Cow::Owned(self.to_line())
+    /// The same with a line end, and without a copy where it is text already.
+    fn ended_line(&self) -> Cow<'_, str> {
+        Cow::Owned(self.to_line() + "\n")
     }
 
     /// The alert for a person at a terminal, the last line ended.
@@ -97,11 +97,11 @@ impl Record for crate::alert::Line {
     }
 
     fn to_line(&self) -> String {
-        self.text.clone()
+        self.text().to_owned()
     }
 
-    fn line(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.text)
+    fn ended_line(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.ended())
     }
 
     fn to_pretty(&self, color: bool) -> String {

@@ -1,5 +1,6 @@
 //! Standard output: for people on a terminal, NDJSON for pipes and files.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -53,13 +54,10 @@ impl StdoutSink {
         Self { output: Some(output), ..Self::stdout(format) }
     }
 
-    fn render(&self, alert: &dyn Record) -> Vec<u8> {
+    fn render<'a>(&self, alert: &'a dyn Record) -> Cow<'a, str> {
         match self.style {
-            Style::Pretty { color } => alert.to_pretty(color).into_bytes(),
-            Style::Ndjson => {
-                let line = alert.line();
-                [line.as_bytes(), b"\n"].concat()
-            }
+            Style::Pretty { color } => alert.to_pretty(color).into(),
+            Style::Ndjson => alert.ended_line(),
         }
     }
 
@@ -72,11 +70,11 @@ impl StdoutSink {
         Ok(self.output.insert(output))
     }
 
-    /// Writes `alert` to its end; what an error leaves is kept for the next time.
-    fn write(&mut self, mut alert: Unfinished) -> Result<(), SinkError> {
-        let result = self.output().and_then(|output| write_all(output, &mut alert.rest));
+    /// Writes the `rest` of the alert `id` to its end; what an error leaves is kept for the next time.
+    fn write(&mut self, id: &str, mut rest: &[u8]) -> Result<(), SinkError> {
+        let result = self.output().and_then(|output| write_all(output, &mut rest));
         result.map_err(|error| {
-            self.unfinished = Some(alert);
+            self.unfinished = Some(Unfinished { id: id.to_owned(), rest: rest.to_vec() });
             failure(error)
         })
     }
@@ -93,21 +91,20 @@ impl Sink for StdoutSink {
 
     fn deliver(&mut self, alert: &dyn Record) -> Result<(), SinkError> {
         if let Some(unfinished) = self.unfinished.take() {
-            let is_this = unfinished.id == alert.id();
-            self.write(unfinished)?;
-            if is_this {
+            self.write(&unfinished.id, &unfinished.rest)?;
+            if unfinished.id == alert.id() {
                 return Ok(());
             }
         }
-        self.write(Unfinished { id: alert.id().to_owned(), rest: self.render(alert) })
+        self.write(alert.id(), self.render(alert).as_bytes())
     }
 }
 
 /// Writes `bytes`, and takes from them what was written.
-fn write_all(output: &mut File, bytes: &mut Vec<u8>) -> io::Result<()> {
+fn write_all(output: &mut File, bytes: &mut &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {
-            Ok(written) => drop(bytes.drain(..written)),
+            Ok(written) => *bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Whoever shares the terminal or pipe with us may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
