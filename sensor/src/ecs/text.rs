@@ -50,11 +50,11 @@ pub(crate) fn device(device: Device) -> String {
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.extend([byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)])));
+    let mut text = vec![0; bytes.len() * 2];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|half| DIGITS[usize::from(half)]));
     }
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// The names of the capabilities whose bits are set; a number for a bit that has no name yet.
@@ -134,7 +134,7 @@ const CAPABILITIES: [&str; 64] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{capabilities, directory, extension, file_name};
+    use super::{capabilities, directory, extension, file_name, hex};
 
     #[test]
     fn an_extension_follows_the_last_dot_unless_that_leads_or_ends_the_name() {
@@ -160,6 +160,11 @@ mod tests {
         assert_eq!((directory("/a"), file_name("/a")), (Some("/"), Some("a")));
         assert_eq!((directory("a"), file_name("a")), (None, Some("a")));
         assert_eq!(file_name("/"), None);
+    }
+
+    #[test]
+    fn each_byte_has_two_digits() {
+        assert_eq!(hex(&[0, 0x0f, 0xa0, 0xff]), "000fa0ff");
     }
 
     #[test]
