@@ -1,6 +1,8 @@
 //! What the kernel side counted.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
@@ -58,8 +60,10 @@ pub(super) fn program_id(program: &OwnedFd) -> Option<u32> {
 }
 
 fn information(program: BorrowedFd<'_>, name: &str) -> Option<u64> {
-    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
-    let information = std::fs::read_to_string(path).ok()?;
+    // More than it has: what grows as it is read takes seven reads.
+    let mut information = String::with_capacity(1024);
+    let file = File::open(format!("/proc/self/fdinfo/{}", program.as_raw_fd())).ok()?;
+    file.take(u64::MAX).read_to_string(&mut information).ok()?;
     let value = information.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value?.trim().parse().ok()
 }

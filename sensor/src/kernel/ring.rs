@@ -73,12 +73,11 @@ impl Ring {
 
     /// The next record, if there is one.
     pub fn read(&mut self) -> Option<Record<'_>> {
-        let own = std::process::id();
         loop {
             let (position, length) = self.positions.next()?;
             let bytes = self.positions.bytes(position, length);
             // What was read for a test is read again for what others did meanwhile.
-            let is_test = self.tested > position && process(bytes) == Some(own);
+            let is_test = self.tested > position && process(bytes) == Some(std::process::id());
             if !is_test {
                 // Borrowed anew: the borrow checker does not see that the loop ends here.
                 return Some(Record { bytes: self.positions.bytes(position, length), position });

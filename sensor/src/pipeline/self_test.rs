@@ -22,7 +22,7 @@ impl Pipeline<'_> {
 
     /// Sees whether the sensor sees, if it is time to.
     pub(super) fn test_itself(&mut self, now: Duration) -> Result<(), PipelineError> {
-        let lost = self.watcher.lost();
+        let lost = || self.watcher.lost();
         match self.self_test.as_mut().map_or(Step::Wait, |test| test.step(now, lost)) {
             Step::Wait => Ok(()),
             Step::Perform(action) => {

@@ -93,17 +93,20 @@ impl SelfTest {
         self.under_way.as_ref().map_or(self.next, |test| test.deadline)
     }
 
-    /// What there is to do at `now`, when so many events were lost since the start.
-    pub fn step(&mut self, now: Duration, lost: u64) -> Step {
+    /// What there is to do at `now`. `lost` counts the events that were lost since the start: it is asked for where it matters only.
+    pub fn step(&mut self, now: Duration, lost: impl FnOnce() -> u64) -> Step {
+        if now < self.due() {
+            return Step::Wait;
+        }
+        let lost = lost();
         match &self.under_way {
             // It may be among those that are lost: that is said elsewhere, and does not make the sensor blind.
-            Some(test) if test.deadline <= now && test.lost < lost && self.lost < PATIENCE => {
+            Some(test) if test.lost < lost && self.lost < PATIENCE => {
                 self.lost += 1;
                 self.begin(now, lost)
             }
-            Some(test) if test.deadline <= now => Step::Fail,
-            None if self.next <= now => self.begin(now, lost),
-            Some(_) | None => Step::Wait,
+            Some(_) => Step::Fail,
+            None => self.begin(now, lost),
         }
     }
 
@@ -187,29 +190,29 @@ mod tests {
     #[test]
     fn a_test_that_arrives_is_followed_by_the_next_and_one_that_does_not_fails() {
         let mut test = SelfTest::new(seconds(300), Action::Creation);
-        assert_eq!((test.due(), test.step(seconds(1), 0)), (seconds(0), MAKE));
-        assert_eq!((test.due(), test.step(seconds(2), 0)), (seconds(31), Step::Wait));
+        assert_eq!((test.due(), test.step(seconds(1), || 0)), (seconds(0), MAKE));
+        assert_eq!((test.due(), test.step(seconds(2), || 0)), (seconds(31), Step::Wait));
         assert!(test.arrived());
         assert!(!test.arrived(), "somebody else made such a file");
-        assert_eq!((test.due(), test.step(seconds(300), 0)), (seconds(301), Step::Wait));
-        assert_eq!(test.step(seconds(301), 0), MAKE);
-        assert_eq!(test.step(seconds(330), 0), Step::Wait);
-        assert_eq!((test.due(), test.step(seconds(331), 0)), (seconds(331), Step::Fail));
+        assert_eq!((test.due(), test.step(seconds(300), || 0)), (seconds(301), Step::Wait));
+        assert_eq!(test.step(seconds(301), || 0), MAKE);
+        assert_eq!(test.step(seconds(330), || 0), Step::Wait);
+        assert_eq!((test.due(), test.step(seconds(331), || 0)), (seconds(331), Step::Fail));
     }
 
     #[test]
     fn a_test_that_may_be_lost_with_others_is_made_again_but_not_for_ever() {
         let mut test = SelfTest::new(seconds(300), Action::Creation);
         let mut lost = 7;
-        assert_eq!(test.step(seconds(0), lost), MAKE);
+        assert_eq!(test.step(seconds(0), || lost), MAKE);
         for round in 1..=10 {
             lost += 1;
-            assert_eq!(test.step(seconds(30 * round), lost), MAKE, "round {round}");
+            assert_eq!(test.step(seconds(30 * round), || lost), MAKE, "round {round}");
         }
-        assert_eq!(test.step(seconds(330), lost + 1), Step::Fail);
+        assert_eq!(test.step(seconds(330), || lost + 1), Step::Fail);
         assert!(test.arrived(), "late, but it is seen");
-        assert_eq!(test.step(seconds(600), lost), MAKE);
-        assert_eq!(test.step(seconds(630), lost), Step::Fail, "nothing was lost");
+        assert_eq!(test.step(seconds(600), || lost), MAKE);
+        assert_eq!(test.step(seconds(630), || lost), Step::Fail, "nothing was lost");
     }
 
     #[test]
