@@ -30,7 +30,9 @@ const UNSET: u32 = u32::MAX;
 
 /// The events that a record tells: two for an exchange, else one. Their outcome is not known yet.
 pub fn enrich(raw: &RawEvent, host: &mut impl Host) -> Vec<Event> {
+    host.ask_about(Some(raw.fixed.header.time_ns));
     let process = process(raw, host);
+    host.ask_about(None);
     let ancestors =
         raw.ancestors.iter().map(|(ancestor, path)| self::ancestor(ancestor, path, raw.root.as_ref()));
     let fixed = &raw.fixed;

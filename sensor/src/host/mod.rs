@@ -30,6 +30,11 @@ pub trait Host {
     /// What a container and its pod are called.
     fn container_names(&mut self, container: &event::Container) -> event::ContainerNames;
 
+    /// What is asked from now on is about what happened at this time, in nanoseconds since boot; `None`: about the present. A file that
+    /// was looked at after that time is not looked at again: what is told may be older than the question, and never older than the
+    /// event.
+    fn ask_about(&mut self, _boot_ns: Option<u64>) {}
+
     /// The user with this id.
     fn user(&mut self, uid: u32) -> event::User;
 

@@ -5,27 +5,40 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use super::clock::boot_ns;
+
 /// The names in one file, read again when the file changes.
 #[derive(Debug)]
 pub(super) struct NameFile {
     path: PathBuf,
     version: Option<Version>,
+    /// When it was looked at last, boot clock.
+    looked_ns: Option<u64>,
     names: HashMap<u32, String>,
 }
 
 impl NameFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, version: None, names: HashMap::new() }
+        Self { path, version: None, looked_ns: None, names: HashMap::new() }
     }
 
-    /// The name with this id.
-    pub(super) fn get(&mut self, id: u32) -> Option<String> {
+    /// The name with this id, as the file has it now, or had it at some time after `since_ns`.
+    pub(super) fn get(&mut self, id: u32, since_ns: Option<u64>) -> Option<String> {
+        let is_known = since_ns.zip(self.looked_ns).is_some_and(|(since, looked)| since < looked);
+        if !is_known {
+            self.look();
+        }
+        self.names.get(&id).cloned()
+    }
+
+    fn look(&mut self) {
+        // Before: what is asked about can happen while it is looked at.
+        self.looked_ns = Some(boot_ns());
         let version = std::fs::metadata(&self.path).ok().map(|metadata| Version::of(&metadata));
         if version != self.version {
             self.names = std::fs::read(&self.path).map(|text| parse(&text)).unwrap_or_default();
             self.version = version;
         }
-        self.names.get(&id).cloned()
     }
 }
 
@@ -85,17 +98,36 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("passwd");
         let mut names = NameFile::new(path.clone());
-        assert_eq!(names.get(1), None, "no file yet");
+        assert_eq!(names.get(1, None), None, "no file yet");
         std::fs::write(&path, "ann:x:1:").unwrap();
-        assert_eq!(names.get(1).as_deref(), Some("ann"));
+        assert_eq!(names.get(1, None).as_deref(), Some("ann"));
         std::fs::write(&path, "ann:x:1:\nbob:x:2:").unwrap();
-        assert_eq!(names.get(2).as_deref(), Some("bob"));
+        assert_eq!(names.get(2, None).as_deref(), Some("bob"));
         let next = directory.path().join("passwd.new");
         std::fs::write(&next, "eve:x:1:\nbob:x:2:").unwrap();
         std::fs::rename(&next, &path).unwrap();
-        assert_eq!(names.get(1).as_deref(), Some("eve"));
+        assert_eq!(names.get(1, None).as_deref(), Some("eve"));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(names.get(1), None);
+        assert_eq!(names.get(1, None), None);
+    }
+
+    #[test]
+    fn what_happened_before_the_file_was_looked_at_is_answered_without_looking() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("passwd");
+        let mut names = NameFile::new(path.clone());
+        let before = boot_ns();
+        std::fs::write(&path, "ann:x:1:").unwrap();
+        assert_eq!(names.get(1, Some(before)).as_deref(), Some("ann"), "it was never looked at");
+        std::fs::write(&path, "evelyn:x:1:").unwrap();
+        assert_eq!(names.get(1, Some(before)).as_deref(), Some("ann"));
+        assert_eq!(
+            names.get(1, Some(boot_ns())).as_deref(),
+            Some("evelyn"),
+            "what happened after it changed"
+        );
+        std::fs::write(&path, "bob:x:1:").unwrap();
+        assert_eq!(names.get(1, None).as_deref(), Some("bob"));
     }
 
     proptest! {

@@ -31,6 +31,8 @@ pub struct Procfs {
     /// cannot get there through /proc.
     _root: Option<OwnedFd>,
     host: Arc<event::Host>,
+    /// When what is asked about happened, boot clock; the present, if nobody said.
+    asked_ns: Option<u64>,
     users: NameFile,
     groups: NameFile,
     clock: BootClock,
@@ -68,6 +70,7 @@ impl Procfs {
     fn with(root: &Path, proc: PathBuf) -> Self {
         Self {
             host: Arc::new(describe(root)),
+            asked_ns: None,
             users: NameFile::new(root.join("etc/passwd")),
             groups: NameFile::new(root.join("etc/group")),
             clock: BootClock::default(),
@@ -100,12 +103,16 @@ impl Host for Procfs {
         self.containers.names(container)
     }
 
+    fn ask_about(&mut self, boot_ns: Option<u64>) {
+        self.asked_ns = boot_ns;
+    }
+
     fn user(&mut self, uid: u32) -> event::User {
-        event::User { id: uid, name: self.users.get(uid) }
+        event::User { id: uid, name: self.users.get(uid, self.asked_ns) }
     }
 
     fn group(&mut self, gid: u32) -> event::Group {
-        event::Group { id: gid, name: self.groups.get(gid) }
+        event::Group { id: gid, name: self.groups.get(gid, self.asked_ns) }
     }
 
     fn wall_clock(&mut self, boot_ns: u64) -> jiff::Timestamp {
