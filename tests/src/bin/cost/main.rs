@@ -6,6 +6,7 @@ mod mark;
 mod measure;
 mod operation;
 mod react;
+mod ready;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ enum Action {
     Fanotify { target: mark::Target, path: PathBuf },
     /// How many instructions the guest has had
     Now,
+    /// Wait until a file has a text: how many instructions the guest has had then
+    Ready { file: PathBuf, text: String },
     /// Create and remove files that give an alert: so many in a second, or without a pause if that is 0
     Flood { count: u64, rate: u64 },
     /// Create files that give an alert, one at a time, and read the alert from a pipe: how many instructions that took
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
         Action::Floor { kind, functions } => floor::run(kind, &functions),
         Action::Fanotify { target, path } => mark::run(target, &path),
         Action::Now => Ok(writeln!(std::io::stdout(), "{}", operation::instructions())?),
+        Action::Ready { file, text } => ready::run(&file, &text),
         Action::Flood { count, rate } => flood::run(count, rate),
         Action::React { alerts, process, count } => react::run(&alerts, process, count),
     }
