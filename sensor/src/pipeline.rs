@@ -12,7 +12,7 @@ mod searches;
 mod self_test;
 mod source;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ use crate::prefix::Prefix;
 use crate::presence::Presence;
 use crate::rule::Rule;
 use crate::self_test::{RULE_ID as SELF_TEST_RULE_ID, SelfTest};
-use crate::sink::{self, Outputs};
+use crate::sink::{self, Outputs, Sent};
 use crate::status::{BEAT, Health, StatusServer};
 
 /// How long outputs may take to deliver what is left when the daemon ends.
@@ -125,6 +125,7 @@ pub async fn run(
         for_people: sink::is_for_people(settings.output.stdout.format),
         memory: Memory::default(),
         mounts_due: Some(Duration::ZERO),
+        settled_up_to: VecDeque::new(),
         release_due: None,
         handover: None,
         overlap: Overlap::default(),
@@ -188,6 +189,8 @@ struct Pipeline<'l> {
     mounts_due: Option<Duration>,
     /// Where the files are that rules are about; nothing if they could be anywhere.
     prefixes: Option<Vec<Prefix>>,
+    /// Places in the ring before which everything was settled when so much had been sent, the first one first.
+    settled_up_to: VecDeque<(usize, Sent)>,
     /// When to try again to give the ring's place back.
     release_due: Option<Duration>,
     handover: Option<Handover>,

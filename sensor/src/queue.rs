@@ -14,6 +14,10 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
+    /// Items that were added.
+    added: u64,
+    /// Those that are done with, or given up.
+    done: u64,
     taker: Taker,
     closed: bool,
     /// Somebody waits until every item is done with.
@@ -37,6 +41,7 @@ impl<T> State<T> {
         let works = self.taker == Taker::Works;
         if works {
             self.taker = Taker::Looks;
+            self.done += 1;
         }
         works
     }
@@ -48,7 +53,14 @@ impl<T> State<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let state = State { items: VecDeque::new(), taker: Taker::Looks, closed: false, awaited: false };
+        let state = State {
+            items: VecDeque::new(),
+            added: 0,
+            done: 0,
+            taker: Taker::Looks,
+            closed: false,
+            awaited: false,
+        };
         Self { state: Mutex::new(state), changed: Condvar::new(), capacity }
     }
 
@@ -62,6 +74,7 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.items.push_back(item);
+        state.added += 1;
         // Whoever works finds it by itself; and who is woken is not to find the lock taken.
         let waits = state.taker == Taker::Waits;
         if waits {
@@ -120,6 +133,7 @@ impl<T> Queue<T> {
         let mut state = self.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.items).len() as u64;
+        state.done += waiting;
         let discarded = waiting + u64::from(state.end_work());
         count(discarded);
         self.changed.notify_all();
@@ -129,6 +143,16 @@ impl<T> Queue<T> {
     /// Whether every item is done with.
     pub(crate) fn is_done(&self) -> bool {
         self.lock().is_done()
+    }
+
+    /// How many items were added so far.
+    pub(crate) fn added(&self) -> u64 {
+        self.lock().added
+    }
+
+    /// Whether the first `count` items that were added are done with.
+    pub(crate) fn has_done(&self, count: u64) -> bool {
+        self.lock().done >= count
     }
 
     /// Waits until every item is done with, at most until `deadline`.
@@ -179,6 +203,23 @@ mod tests {
         assert_eq!(queue.discard(|_| {}), 2, "the one that waits, and the one at hand");
         queue.complete(|| panic!("it was counted already"));
         assert_eq!((queue.next(), queue.discard(|_| {})), (None, 0));
+    }
+
+    #[test]
+    fn it_knows_how_many_of_the_first_are_done_with() {
+        let queue = Queue::new(2);
+        queue.try_push(1).unwrap();
+        let first = queue.added();
+        queue.try_push(2).unwrap();
+        assert_eq!(queue.try_push(3), Err(Refused::Full));
+        assert!(queue.has_done(0) && !queue.has_done(first));
+        queue.next();
+        assert!(!queue.has_done(first), "it is being worked on");
+        queue.complete(|| {});
+        assert!(queue.has_done(first) && !queue.has_done(queue.added()));
+        queue.next();
+        queue.discard(|_| {});
+        assert!(queue.has_done(queue.added()) && !queue.has_done(queue.added() + 1));
     }
 
     #[test]

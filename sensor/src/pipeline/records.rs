@@ -1,7 +1,7 @@
 //! From what a source delivers to settled events, and when the kernel gets the place of a record back.
 //!
 //! A record's place is given back when its event is settled, and its alert, if it raised one, is in the spool and at the outputs
-//! of this host. So a daemon that is killed leaves to the next one what it has not done; what it has done but not given
+//! of this host; in a flood, where there is always one that waits, when those that were sent by then are. So a daemon that is killed leaves to the next one what it has not done; what it has done but not given
 //! back is done again, under the same ids.
 
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use crate::host::boot_ns;
 use crate::kernel::{Overlap, Predecessor, Ring, Witness};
 use crate::memory;
 use crate::metrics::Counter;
+use crate::sink::Sent;
 
 /// How long it must have been quiet before mounts are looked at: that reads the mounts of every namespace.
 const MOUNTS_SETTLE: Duration = Duration::from_secs(5);
@@ -160,8 +161,18 @@ impl Pipeline<'_> {
         let done = self.first_waiting(|position| ring.has(position)).unwrap_or(ring.position());
         self.release_due = None;
         if self.searches.is_empty() && self.outputs.has_all_safe() {
+            self.settled_up_to.clear();
             ring.release(done);
         } else {
+            self.release_delivered(ring);
+            // In a flood there is hardly a moment in which no alert waits.
+            let is_far = |(position, _): &(usize, Sent)| done.wrapping_sub(*position) >= ring.size() / 32;
+            if self.searches.is_empty()
+                && self.settled_up_to.back().is_none_or(is_far)
+                && let Some(sent) = self.outputs.sent()
+            {
+                self.settled_up_to.push_back((done, sent));
+            }
             self.release_due = Some(self.start.elapsed() + RELEASE_PAUSE);
         }
         let most = ring.size() / 2;
@@ -169,10 +180,22 @@ impl Pipeline<'_> {
             // As far as the next record that waits, or all: it has to be where a record begins.
             let is_near = |position| ring.position().wrapping_sub(position) <= most;
             ring.release(self.first_waiting(is_near).unwrap_or(ring.position()));
+            self.settled_up_to.retain(|(position, _)| ring.has(*position));
             self.metrics.increment(Counter::RingReleasedEarly);
             tracing::debug!(
                 "the ring is half full of what is not done with: a daemon that is killed now loses some of it"
             );
+        }
+    }
+
+    /// Gives back the place of what was settled earlier, if its alerts are delivered by now.
+    fn release_delivered(&mut self, ring: &mut Ring) {
+        while let Some((position, sent)) = self.settled_up_to.front()
+            && sent.is_done()
+            && self.outputs.are_working()
+        {
+            ring.release(*position);
+            self.settled_up_to.pop_front();
         }
     }
 

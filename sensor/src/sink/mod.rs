@@ -28,7 +28,7 @@ pub use self::network::{SetupError, elasticsearch_templates, setup_elasticsearch
 use self::spool::Spool;
 use self::stdout::StdoutSink;
 pub use self::stdout::is_for_people;
-use self::worker::{Tuning, Worker};
+use self::worker::{Given, Tuning, Worker};
 use crate::config::{OutputOptions, SpoolOptions};
 use crate::metrics::{Handle, Metrics};
 
@@ -203,6 +203,17 @@ pub struct Outputs {
     tuning: Tuning,
 }
 
+/// All alerts that were sent up to some time.
+#[derive(Debug)]
+pub struct Sent(Vec<Given>);
+
+impl Sent {
+    /// Whether none of them waits in memory any more, be it that they were delivered, or dropped and counted.
+    pub fn is_done(&self) -> bool {
+        self.0.iter().all(Given::is_done)
+    }
+}
+
 /// Outputs that read from the spool.
 #[derive(Debug)]
 struct Network {
@@ -328,10 +339,17 @@ impl Outputs {
     /// Whether this process could be killed and no alert that was sent were lost: none waits in memory, be it for an output of
     /// this host or for the disk, and none was sent when there was no output any more.
     pub fn has_all_safe(&self) -> bool {
+        self.is_idle() && self.are_working() && self.is_spooled()
+    }
+
+    /// What was sent so far; nothing if some of it is still to get to the disk.
+    pub fn sent(&self) -> Option<Sent> {
+        self.is_spooled().then(|| Sent(self.local().map(Worker::given).collect()))
+    }
+
+    fn is_spooled(&self) -> bool {
         let network = self.network.as_ref();
-        self.is_idle()
-            && self.are_working()
-            && network.is_none_or(|network| network.unspooled().is_empty() && network.spool.is_saved())
+        network.is_none_or(|network| network.unspooled().is_empty() && network.spool.is_saved())
     }
 
     /// Whether there is an output left.

@@ -41,6 +41,20 @@ pub(super) struct Worker {
     drops: Mutex<Throttle>,
 }
 
+/// The alerts that an output was given up to some time.
+#[derive(Debug)]
+pub(super) struct Given {
+    queue: Arc<Queue<Arc<dyn Record>>>,
+    count: u64,
+}
+
+impl Given {
+    /// Whether none of them waits any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.queue.has_done(self.count)
+    }
+}
+
 impl Worker {
     pub(super) fn start(
         sink: Box<dyn Sink>,
@@ -83,6 +97,11 @@ impl Worker {
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_done()
+    }
+
+    /// What it was given so far.
+    pub(super) fn given(&self) -> Given {
+        Given { queue: Arc::clone(&self.queue), count: self.queue.added() }
     }
 
     /// How many alerts were dropped so far.

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 
 use super::*;
 use crate::config::{FileMode, FileOptions, Format};
@@ -265,6 +266,40 @@ fn contract_each_alert_arrives_at_once_and_in_order() {
         assert_eq!(outputs.close(PATIENCE), 0);
         assert_eq!((counters.delivered.get(), counters.dropped.get(), counters.errors.get()), (100, 0, 0));
     }
+}
+
+/// Delivers an alert for each permission.
+struct Permitted(mpsc::Receiver<()>);
+
+impl Sink for Permitted {
+    fn name(&self) -> &'static str {
+        "permitted"
+    }
+
+    fn open(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn deliver(&mut self, _alert: &dyn Record) -> Result<(), SinkError> {
+        self.0.recv().unwrap();
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_sent_first_can_be_done_with_while_more_waits() {
+    let (permit, permitted) = mpsc::channel();
+    let outputs = start_local(vec![Box::new(Permitted(permitted))], &Metrics::default());
+    outputs.send(&alert(0));
+    let first = outputs.outputs.sent().unwrap();
+    outputs.send(&alert(1));
+    let both = outputs.outputs.sent().unwrap();
+    assert!(!first.is_done());
+    permit.send(()).unwrap();
+    wait_for(&true, || first.is_done());
+    assert!(!both.is_done() && !outputs.outputs.has_all_safe());
+    permit.send(()).unwrap();
+    wait_for(&true, || both.is_done());
 }
 
 #[test]

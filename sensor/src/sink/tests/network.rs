@@ -80,6 +80,16 @@ fn a_full_disk_does_not_keep_alerts_from_the_network() {
     assert_eq!(metrics.output("elasticsearch").delivered.get(), 10);
 }
 
+#[test]
+fn what_is_not_in_the_spool_is_not_sent() {
+    let server = Server::start();
+    let outputs = start(sink_for(&server), &Metrics::default());
+    outputs.outputs.send(&alert(0));
+    assert!(outputs.outputs.sent().is_none());
+    outputs.outputs.flush();
+    assert!(outputs.outputs.sent().is_some());
+}
+
 /// An alert of a rule that lets three through.
 #[derive(Debug)]
 struct RuleAlert(String);
