@@ -4,9 +4,9 @@
 //! all threads, once for few creations and once for more, and the difference is theirs alone:
 //!
 //! ```sh
-//! cargo bench -p sensor --bench alert --no-run
-//! for count in 1000 3000; do
-//!     valgrind --tool=callgrind --callgrind-out-file=$count.callgrind target/release/deps/alert-* $count >/dev/null
+//! cargo bench -p sensor --bench alert --no-run   # says what PROGRAM is
+//! for count in 200 1200; do
+//!     valgrind --tool=callgrind --callgrind-out-file=$count.callgrind PROGRAM $count >/dev/null
 //! done
 //! ```
 //!

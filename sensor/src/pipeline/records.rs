@@ -1,8 +1,8 @@
 //! From what a source delivers to settled events, and when the kernel gets the place of a record back.
 //!
 //! A record's place is given back when its event is settled, and its alert, if it raised one, is in the spool and at the outputs
-//! of this host; in a flood, where there is always one that waits, when those that were sent by then are. So a daemon that is killed leaves to the next one what it has not done; what it has done but not given
-//! back is done again, under the same ids.
+//! of this host; in a flood, where there is always an alert that waits, when those are that had been sent by then. So a daemon that
+//! is killed leaves to the next one what it has not done; what it has done but not given back is done again, under the same ids.
 
 use std::time::{Duration, Instant};
 
