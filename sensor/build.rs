@@ -12,30 +12,38 @@ use flate2::{Compression, GzBuilder};
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
+/// The objects, and the features of each: where the kernel can make a number a pointer, other code reads its memory.
+const OBJECTS: [(&str, &[&str]); 2] = [("sensor-ebpf-cast", &["cast"]), ("sensor-ebpf", &[])];
+
 /// The name under which `cargo xtask setup` links a toolchain that has `core` for BPF, where rustup has none.
 const LINKED_TOOLCHAIN: &str = "ldsentry-ebpf";
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=../sensor-common/src");
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../sensor-ebpf");
-    let package = Package { name: "sensor-ebpf", root_dir, ..Package::default() };
-    let toolchain = if has_linked_toolchain() {
+    let has_linked = has_linked_toolchain();
+    if has_linked {
         // The prebuilt `core` belongs to a stable compiler; aya-ebpf needs unstable features all the same. The crate's
         // name is not enough: that would ask for build-std.
         // SAFETY: a build script has one thread.
         unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf,sensor_ebpf") };
-        Toolchain::Custom(LINKED_TOOLCHAIN)
-    } else {
-        Toolchain::Nightly
-    };
-    remap_paths()?;
-    build_ebpf([package], toolchain)
-        .context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")?;
-    let object = PathBuf::from(std::env::var("OUT_DIR")?).join("sensor-ebpf");
-    if std::env::var("PROFILE")? == "release" {
-        strip(&object).with_context(|| format!("stripping {}", object.display()))?;
     }
-    compress(&object).with_context(|| format!("compressing {}", object.display()))
+    remap_paths()?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    for (name, features) in OBJECTS {
+        let package = Package { name: "sensor-ebpf", root_dir, features, ..Package::default() };
+        let toolchain = if has_linked { Toolchain::Custom(LINKED_TOOLCHAIN) } else { Toolchain::Nightly };
+        build_ebpf([package], toolchain)
+            .context("the eBPF programs were not built: `cargo xtask setup` installs what this needs")?;
+        let object = out.join(name);
+        // Both are built under the same name.
+        fs::rename(out.join("sensor-ebpf"), &object).context("renaming the eBPF programs")?;
+        if std::env::var("PROFILE")? == "release" {
+            strip(&object).with_context(|| format!("stripping {}", object.display()))?;
+        }
+        compress(&object).with_context(|| format!("compressing {}", object.display()))?;
+    }
+    Ok(())
 }
 
 /// Remaps in the programs the paths that are remapped in this build, as their line information would hold them.

@@ -166,6 +166,36 @@ pub const EXECUTABLE_OVERLAY_LOWER: u32 = 1 << 4;
 /// Magic number of overlays. An executable on one that has neither of the flags is in nobody knows which layer.
 pub const OVERLAY_MAGIC: u64 = 0x794c_7630;
 
+/// Magic numbers of the file systems of this host that ask for a security label for each new inode: ext2 to ext4, xfs, btrfs, tmpfs
+/// and f2fs.
+const LABELLING: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010];
+
+impl Event {
+    /// Whether another record tells how it ended. A creation's is a sign of success, and there is none if it fails.
+    #[inline(always)]
+    pub fn has_outcome(&self) -> bool {
+        let flags = self.header.flags;
+        if flags & (FLAG_UNTRACKED | FLAG_DONE) != 0 {
+            return false;
+        }
+        // Overlays hand a creation on to a file system below.
+        self.header.kind != KIND_CREATE
+            || self.is_labelling()
+            || (self.fs_magic == OVERLAY_MAGIC && flags & FLAG_VIA_OPEN != 0)
+    }
+
+    /// Whether that record comes soon: no other machine and no other process is waited for.
+    #[inline(always)]
+    pub fn has_outcome_soon(&self) -> bool {
+        self.has_outcome() && (self.is_labelling() || self.fs_magic == OVERLAY_MAGIC)
+    }
+
+    #[inline(always)]
+    fn is_labelling(&self) -> bool {
+        LABELLING.contains(&self.fs_magic)
+    }
+}
+
 /// A new inode was given its security attributes, on its way to a name.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]

@@ -1,12 +1,12 @@
 //! The cgroups of a process, whose names tell which container it is in.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::SECTION_CGROUP;
 
 use crate::kernel::{Css, CssSet, KernfsNode, Task};
 use crate::read::{Probed, offset, probe};
-use crate::record::{LIMIT, Record, Written, forget};
+use crate::record::{LIMIT, Record, Written};
+use crate::text;
 
 /// Cgroups within each other that are followed.
 const MAX_STEPS: u32 = 32;
@@ -58,16 +58,14 @@ pub extern "C" fn walk_cgroup(slot: u32, start: u32, node: u64) -> u64 {
     let mut node = KernfsNode(node as *const u8);
     let mut position = start;
     for _ in 0..MAX_STEPS {
-        position = forget(record.scratch, position) & (LIMIT - 1);
+        let target;
+        (position, target) = record.go_on(position);
         let parent = node.parent::<Probed>();
         // The root, whose name is empty.
         if parent.is_null() {
             return u64::from(position) | 1 << 32;
         }
-        // SAFETY: behind every position below the limit there is room for a name, and the helper checks the source.
-        let length = unsafe {
-            bpf_probe_read_kernel_str(record.at(position).cast(), MAX_NAME, node.name::<Probed>().cast())
-        };
+        let length = text::copy(target, node.name::<Probed>(), MAX_NAME);
         if length <= 0 {
             break;
         }

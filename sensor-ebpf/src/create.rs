@@ -13,20 +13,21 @@ use crate::filter::InForce;
 use crate::kernel::{Dentry, Inode, Name, Task};
 use crate::maps::{EVENTS, WAKE, count};
 use crate::pending;
-use crate::read::{Probed, Read, Typed};
+use crate::read::{Probed, Read, Typed, cheapest};
 use crate::record::{Record, Subject};
 
 const SCRATCH_SLOT: u32 = 0;
 
 #[fentry(function = "security_inode_create")]
 pub fn inode_create(ctx: FEntryContext) -> u32 {
-    create::<Typed>(Inode(ctx.arg(0)), Dentry(ctx.arg(1)), ctx.arg(2))
+    create::<Typed>(Dentry(ctx.arg(1)), || (ctx.arg(0), ctx.arg(2)))
 }
 
 #[kprobe(function = "security_inode_create")]
 pub fn inode_create_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(directory), Some(entry), Some(mode)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) else { return 0 };
-    create::<Probed>(Inode(directory), Dentry(entry), mode)
+    let (entry, others) = (Dentry(entry), || (directory, mode));
+    cheapest!(create(entry; others))
 }
 
 #[fentry(function = "security_inode_init_security")]
@@ -40,10 +41,12 @@ pub fn inode_made_kprobe(ctx: ProbeContext) -> u32 {
     made::<Probed>(Inode(inode), Inode(directory), Name(name))
 }
 
+/// `others`: the directory's inode and the mode, which hardly any creation is asked for.
 #[inline(always)]
-fn create<R: Read>(directory: Inode, entry: Dentry, mode: u32) -> u32 {
+fn create<R: Read>(entry: Dentry, others: impl FnOnce() -> (*const u8, u32)) -> u32 {
     if InForce::of(CREATION).entry_passes::<R>(entry) {
-        if report(directory.0, entry.0, mode) {
+        let (directory, mode) = others();
+        if report(directory, entry.0, mode) {
             event::complete(SCRATCH_SLOT);
             event::finish(SCRATCH_SLOT);
         }

@@ -10,7 +10,7 @@ use sensor_common::record::{
 use crate::diagnostics;
 use crate::kernel::{Dentry, Mount, MountNamespace, Task};
 use crate::maps::count;
-use crate::read::{Probed, Read as _};
+use crate::read::{Probed, Read, cheapest};
 use crate::record::{MAX_MOUNTS, Record, Subject};
 use crate::{cgroup, mounts, path, pending, task};
 
@@ -46,25 +46,29 @@ pub fn header(kind: u8, flags: u16, length: u32, sequence: u64) -> Header {
 #[inline(always)]
 pub fn begin(record: &mut Record, operation: &Operation, current: Task) {
     let Subject { entry, original, .. } = operation.subject;
-    let parent = entry.parent::<Probed>();
-    let sb = entry.super_block::<Probed>();
     // What exists already: a creation's entry has no inode yet.
     let existing = if original.is_null() { entry } else { original };
-    let inode = existing.inode::<Probed>();
     let header = header(operation.kind, operation.flags, size_of::<Event>() as u32, count(PASSED));
     let event = record.event();
     event.header = header;
-    event.parent = parent.0 as u64;
     event.name = operation.name;
-    event.inode = inode.number::<Probed>();
-    event.fs_magic = sb.magic::<Probed>();
-    event.device = sb.device::<Probed>();
+    cheapest!(identify(entry, existing; event));
     event.operation_flags = operation.operation_flags;
     event.mode = operation.mode;
     event.reserved = 0;
     record.clear();
     record.set_subject(operation.subject);
     task::describe(record, current);
+}
+
+/// What tells the file from others.
+#[inline(always)]
+fn identify<R: Read>(entry: Dentry, existing: Dentry, event: &mut Event) {
+    let sb = entry.super_block::<R>();
+    event.parent = entry.parent::<R>().0 as u64;
+    event.inode = existing.inode::<R>().number::<R>();
+    event.fs_magic = sb.magic::<R>();
+    event.device = sb.device::<R>();
 }
 
 /// Begins the event of an operation whose end is reported. Not for one inside another, which is the one to report.

@@ -3,13 +3,13 @@
 use core::marker::PhantomData;
 
 use sensor_common::filter::{
-    self, COMPARED, Directory, Filter, Lengths, Name, STRETCH, STRETCHES, Seen, slot,
+    self, COMPARED, Directory, Filter, First, Name, Next, STRETCH, STRETCHES, Seen, slot,
 };
 
 use crate::kernel::{Dentry, Mount, SuperBlock};
-use crate::maps::{NAMES, generation_in_force, lengths, mounted};
+use crate::maps::{NAMES, first, generation_in_force, mounted, next};
 use crate::mounts::Mounts;
-use crate::read::{Probed, Read, probe};
+use crate::read::{Probed, Read, cheapest, probe};
 
 /// Mounts of a file system that are looked at, so many times so many; where there are more, everything passes.
 const MAX_MOUNTS: u32 = 16;
@@ -26,7 +26,6 @@ const MAX_STACKED: u32 = 8;
 
 /// The filter in force for an action.
 pub struct InForce {
-    lengths: &'static Lengths,
     generation: u32,
     action: u32,
 }
@@ -35,12 +34,7 @@ impl InForce {
     /// The filter for an action.
     #[inline(always)]
     pub fn of(action: u32) -> Self {
-        Self::at(generation_in_force(), action)
-    }
-
-    #[inline(always)]
-    fn at(generation: u32, action: u32) -> Self {
-        Self { lengths: lengths(slot(generation, action)), generation, action }
+        Self { generation: generation_in_force(), action }
     }
 
     /// Whether a name in a directory has to be looked at when this action is done to it. `text` is called only if the
@@ -51,7 +45,7 @@ impl InForce {
             return true;
         }
         // The first is what there is on most hosts.
-        if mounted() == 0 || self.lengths.directory == 0 {
+        if mounted() == 0 || self.first().directory == 0 {
             return false;
         }
         // Read anew for the global function, which takes no pointer whose type the verifier knows.
@@ -74,7 +68,7 @@ impl InForce {
     /// Whether a rename is looked at also for its old name.
     #[inline(always)]
     pub fn wants_original(&self) -> bool {
-        self.lengths.original != 0
+        self.first().original != 0
     }
 }
 
@@ -94,12 +88,12 @@ pub fn place_passes(mount: Mount, dentry: Dentry) -> bool {
 #[inline(always)]
 pub fn root_passes() -> bool {
     let filter = InForce::of(filter::MOUNT);
-    filter.lengths.everything != 0 || is_at_root(filter.lengths)
+    filter.next().everything != 0 || is_at_root(&filter)
 }
 
 #[inline(always)]
-fn is_at_root(lengths: &Lengths) -> bool {
-    lengths.entry & filter::length_bit(1) != 0
+fn is_at_root(filter: &InForce) -> bool {
+    filter::has_length(filter.first().entry, 1)
 }
 
 /// Not 0 if a rule looks for mounts at a place: by the name of the directory that is mounted over, by those that the mounts
@@ -107,14 +101,14 @@ fn is_at_root(lengths: &Lengths) -> bool {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
-    let filter = InForce::at(generation, filter::MOUNT);
-    if filter.lengths.everything != 0 {
+    let filter = InForce { generation, action: filter::MOUNT };
+    if filter.next().everything != 0 {
         return 1;
     }
-    if filter.lengths.directory != 0 && above_passes(generation, filter::MOUNT, mount, dentry) != 0 {
+    if filter.first().directory != 0 && above_passes(generation, filter::MOUNT, mount, dentry) != 0 {
         return 1;
     }
-    if filter.lengths.entry == 0 && filter.lengths.beginning == 0 && filter.lengths.end == 0 {
+    if filter.first().entry == 0 && filter.first().other == 0 {
         return 0;
     }
     let (mut mount, mut dentry) = (Mount(mount as *const u8), Dentry(dentry as *const u8));
@@ -122,13 +116,13 @@ extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
         if place_name_passes(generation, dentry.0 as u64) != 0 {
             return 1;
         }
-        if dentry != mount.root() {
+        if dentry != mount.root::<Probed>() {
             return 0;
         }
         let above = mount.parent::<Probed>();
         if above == mount || above.is_null() {
             // The root, whatever the name of its directory is.
-            return u64::from(is_at_root(filter.lengths));
+            return u64::from(is_at_root(&filter));
         }
         dentry = mount.mountpoint::<Probed>();
         mount = above;
@@ -141,14 +135,14 @@ extern "C" fn at_place(generation: u32, mount: u64, dentry: u64) -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn place_name_passes(generation: u32, dentry: u64) -> u64 {
     let name = Above::<Probed>(Dentry(dentry as *const u8), PhantomData);
-    u64::from(filter::entry_passes(&InForce::at(generation, filter::MOUNT), &name))
+    u64::from(filter::entry_passes(&InForce { generation, action: filter::MOUNT }, &name))
 }
 
 /// Whether what is mounted here comes to be below a directory that is looked for.
 #[inline(always)]
 pub fn mount_point_passes(mount: Mount, dentry: Dentry) -> bool {
     let filter = InForce::of(filter::ANY);
-    filter.lengths.directory != 0
+    filter.first().directory != 0
         && (is_mounted_below(dentry.super_block::<Probed>().device::<Probed>())
             || above_passes(filter.generation, filter::ANY, mount.0 as u64, dentry.0 as u64) != 0)
 }
@@ -213,19 +207,30 @@ extern "C" fn above_passes(generation: u32, action: u32, mount: u64, dentry: u64
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn some_directories_pass(generation: u32, action: u32, dentry: u64) -> u64 {
-    let filter = InForce::at(generation, action);
-    let directory = Above::<Probed>(Dentry(dentry as *const u8), PhantomData);
-    match filter::look_at(&filter, directory, STRETCH) {
+    let filter = InForce { generation, action };
+    let directory = Dentry(dentry as *const u8);
+    cheapest!(some_pass(directory; &filter))
+}
+
+#[inline(always)]
+fn some_pass<R: Read>(directory: Dentry, filter: &InForce) -> u64 {
+    match filter::look_at(filter, Above::<R>(directory, PhantomData), STRETCH) {
         Seen::Wanted => ONE,
         Seen::Top => NONE,
-        Seen::Last(directory) => directory.parent().map_or(NONE, |parent| parent.0.0 as u64),
+        // Read for the caller, which gets no pointer whose type the verifier knows.
+        Seen::Last(directory) => directory.0.parent::<Probed>().0 as u64,
     }
 }
 
 impl Filter for InForce {
     #[inline(always)]
-    fn lengths(&self) -> &Lengths {
-        self.lengths
+    fn first(&self) -> &First {
+        first(self.action)
+    }
+
+    #[inline(always)]
+    fn next(&self) -> &Next {
+        next(slot(self.generation, self.action))
     }
 
     #[inline(always)]
@@ -278,6 +283,14 @@ impl<F: Fn() -> *const u8> Name for Text<F> {
 
 struct Above<R>(Dentry, PhantomData<R>);
 
+impl<R> Clone for Above<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Above<R> {}
+
 impl<R: Read> Name for Above<R> {
     #[inline(always)]
     fn length(&self) -> u32 {
@@ -306,11 +319,7 @@ impl<R: Read> Directory<InForce> for Above<R> {
     #[inline(always)]
     fn further_pass(&self, filter: &InForce) -> bool {
         // Read for the global function, which takes no pointer whose type the verifier knows.
-        let parent = self.0.parent::<Probed>();
-        if parent == self.0 {
-            return false;
-        }
-        let mut dentry = parent.0 as u64;
+        let mut dentry = self.0.parent::<Probed>().0 as u64;
         for _ in 0..STRETCHES {
             dentry = match some_directories_pass(filter.generation, filter.action, dentry) {
                 NONE => return false,

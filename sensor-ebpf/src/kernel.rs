@@ -1,9 +1,13 @@
 //! Kernel structures, each as its address and the members that are read.
 
-use crate::read::{Probed, Read, member, offset};
+use sensor_common::code;
+
+use crate::read::{self, Probed, Read, member, offset};
 
 macro_rules! structures {
-    ($($(#[$doc:meta])* $name:ident { $($member:ident: $type:ty = $offset:ident,)* })*) => {
+    ($($(#[$doc:meta])* $name:ident $(($typed:ident))? {
+        $($member:ident: $type:ty = $offset:ident,)*
+    })*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,6 +19,15 @@ macro_rules! structures {
                 pub fn is_null(self) -> bool {
                     self.0.is_null()
                 }
+
+                $(
+                    /// The same to be read by [`Typed`](crate::read::Typed), whatever is there; only where the kernel
+                    /// [can](read::can_cast).
+                    #[inline(always)]
+                    pub fn typed(self) -> Self {
+                        Self(read::cast::<{ code::$typed }>(self.0))
+                    }
+                )?
 
                 $(
                     #[inline(always)]
@@ -74,7 +87,7 @@ impl Member for Bytes {
 
 structures! {
     /// A directory entry.
-    Dentry {
+    Dentry (DENTRY) {
         parent: Dentry = dentry_parent,
         name_len: u32 = dentry_name_len,
         name_hash_len: u64 = dentry_name_hash_len,
@@ -104,7 +117,8 @@ structures! {
         name: Bytes = file_system_name,
     }
     /// `struct mount`, which holds a `struct vfsmount`.
-    Mount {
+    Mount (MOUNT) {
+        root: Dentry = mount_root,
         parent: Mount = mount_parent,
         mountpoint: Dentry = mount_mountpoint,
         namespace: MountNamespace = mount_namespace,
@@ -120,7 +134,7 @@ structures! {
     Pid {
         level: u32 = pid_level,
     }
-    Task {
+    Task (TASK) {
         flags: u32 = task_flags,
         mm: Mm = task_mm,
         tgid: u32 = task_tgid,
@@ -163,17 +177,15 @@ structures! {
         arguments_end: u64 = mm_arg_end,
     }
     /// An open file.
-    File {
+    File (FILE) {
         vfsmount: VfsMount = file_mount,
         dentry: Dentry = file_dentry,
         mode: u32 = file_mode,
         flags: u32 = file_flags,
     }
-    VfsMount {
-        root: Dentry = vfsmount_root,
-    }
+    VfsMount {}
     /// A directory entry and the mount that it is reached through.
-    Path {
+    Path (PATH) {
         vfsmount: VfsMount = path_mount,
         dentry: Dentry = path_dentry,
     }
@@ -217,14 +229,9 @@ impl Mount {
     /// Whether it is one of the mounts of a namespace: not detached, never attached, or one that the kernel keeps to itself
     /// (where there is no namespace, or an error for a pointer).
     #[inline(always)]
-    pub fn is_in_namespace(self) -> bool {
-        let number = self.namespace::<Probed>().number::<Probed>();
+    pub fn is_in_namespace<R: Read>(self) -> bool {
+        let number = self.namespace::<R>().number::<R>();
         number != 0 && number != ANONYMOUS_NAMESPACE
-    }
-
-    #[inline(always)]
-    pub fn root(self) -> Dentry {
-        VfsMount(self.0.wrapping_add(offset!(mount_vfsmount) as usize)).root::<Probed>()
     }
 }
 

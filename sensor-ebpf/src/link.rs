@@ -10,7 +10,7 @@ use crate::event::{self, Operation};
 use crate::filter::InForce;
 use crate::kernel::Dentry;
 use crate::pending;
-use crate::read::{Probed, Read, Typed};
+use crate::read::{Probed, Read, Typed, cheapest};
 use crate::record::{Record, Subject};
 
 const LINK_SLOT: u32 = 2;
@@ -28,7 +28,7 @@ pub fn inode_link(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_link")]
 pub fn inode_link_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(old), Some(new)) = (ctx.arg(0), ctx.arg(2)) else { return 0 };
-    link::<Probed>(Dentry(old), Dentry(new), pending::mark(&ctx))
+    cheapest!(link(Dentry(old), Dentry(new); pending::mark(&ctx)))
 }
 
 #[fentry(function = "security_inode_symlink")]
@@ -40,7 +40,7 @@ pub fn inode_symlink(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_symlink")]
 pub fn inode_symlink_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(entry), Some(target)) = (ctx.arg(1), ctx.arg(2)) else { return 0 };
-    symlink::<Probed>(Dentry(entry), target, pending::mark(&ctx))
+    cheapest!(symlink(Dentry(entry); target, pending::mark(&ctx)))
 }
 
 #[fentry(function = "security_inode_mknod")]
@@ -52,7 +52,7 @@ pub fn inode_mknod(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_mknod")]
 pub fn inode_mknod_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(entry), Some(mode)) = (ctx.arg(1), ctx.arg(2)) else { return 0 };
-    mknod::<Probed>(Dentry(entry), mode, pending::mark(&ctx))
+    cheapest!(mknod(Dentry(entry); mode, pending::mark(&ctx)))
 }
 
 pending::ends! {

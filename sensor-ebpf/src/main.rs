@@ -28,6 +28,7 @@ mod read;
 mod record;
 mod rename;
 mod task;
+mod text;
 mod unlink;
 
 #[cfg(not(test))]

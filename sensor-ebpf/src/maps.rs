@@ -3,6 +3,7 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use sensor_common::{counters, filter, record};
@@ -14,9 +15,19 @@ use crate::record::Scratch;
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
-/// With every record the daemon is woken: it leaves records in the ring until they are dealt with, and the kernel of its own
-/// accord wakes only those who have taken everything.
-pub const WAKE: u64 = aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP as u64;
+/// Has the daemon woken: it leaves records in the ring until they are dealt with, and the kernel of its own accord wakes only those
+/// who have taken everything.
+pub const WAKE: u64 = BPF_RB_FORCE_WAKEUP as u64;
+
+/// Leaves the daemon asleep, until the record of the outcome comes, without which there is no alert. Of a creation that fails there is
+/// none, so not where the ring [`is_filling`].
+pub const NO_WAKE: u64 = BPF_RB_NO_WAKEUP as u64;
+
+/// Whether so much of the ring is taken that nothing may wait in it any longer.
+#[inline(always)]
+pub fn is_filling() -> bool {
+    EVENTS.query(BPF_RB_AVAIL_DATA as u64) * 8 > EVENTS.query(BPF_RB_RING_SIZE as u64)
+}
 
 /// `sensor_common::counters`.
 #[map]
@@ -34,11 +45,17 @@ unsafe impl<T> Sync for Shared<T> {}
 #[unsafe(link_section = ".data.in_force")]
 static IN_FORCE: Shared<u32> = Shared(UnsafeCell::new(0));
 
-/// The filter's lengths, at `filter::slot`.
+/// What the filter reads first, by action.
 #[unsafe(no_mangle)]
-#[unsafe(link_section = ".data.lengths")]
-static LENGTHS: Shared<[filter::Lengths; filter::SLOTS]> =
-    Shared(UnsafeCell::new([filter::Lengths::NONE; filter::SLOTS]));
+#[unsafe(link_section = ".data.first")]
+static FIRST: Shared<[filter::First; filter::PLACES]> =
+    Shared(UnsafeCell::new([filter::First::NONE; filter::PLACES]));
+
+/// What it reads next, at `filter::slot`.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.next")]
+static NEXT: Shared<[filter::Next; filter::SLOTS]> =
+    Shared(UnsafeCell::new([filter::Next::NONE; filter::SLOTS]));
 
 /// Which file systems are mounted below a directory that is looked for: `filter::device_bit` of each.
 #[unsafe(no_mangle)]
@@ -83,9 +100,16 @@ pub fn generation_in_force() -> u32 {
     unsafe { IN_FORCE.0.get().read_volatile() }
 }
 
-/// The filter's lengths at `filter::slot`.
+/// What the filter for an action reads first.
 #[inline(always)]
-pub fn lengths(slot: u32) -> &'static filter::Lengths {
+pub fn first(action: u32) -> &'static filter::First {
+    // SAFETY: within the array: a place in it is a power of two. The daemon changes a number of it at a time.
+    unsafe { &*FIRST.0.get().cast::<filter::First>().add(action as usize & (filter::PLACES - 1)) }
+}
+
+/// What it reads next, at `filter::slot`.
+#[inline(always)]
+pub fn next(slot: u32) -> &'static filter::Next {
     let mut slot = slot as usize;
     // SAFETY: a mask, which the compiler would find superfluous: up to 6.2 the verifier forgets what it knows of both sides of an
     // "or".
@@ -98,7 +122,7 @@ pub fn lengths(slot: u32) -> &'static filter::Lengths {
         );
     }
     // SAFETY: within the array. The daemon writes only to the generation that is not in force.
-    unsafe { &*LENGTHS.0.get().cast::<filter::Lengths>().add(slot) }
+    unsafe { &*NEXT.0.get().cast::<filter::Next>().add(slot) }
 }
 
 #[inline(always)]

@@ -12,7 +12,7 @@ use crate::event::{self, Operation};
 use crate::filter::InForce;
 use crate::kernel::{Dentry, File, Mount, Path, Task};
 use crate::pending;
-use crate::read::{Probed, Read, Typed};
+use crate::read::{Probed, Read, Typed, cheapest};
 use crate::record::{Record, Subject};
 
 const OPEN_SLOT: u32 = 5;
@@ -42,7 +42,7 @@ pub fn file_opened_kprobe(ctx: ProbeContext) -> u32 {
     if access & MAY_WRITE == 0 {
         return 0;
     }
-    opened::<Probed>(File(file), FLAG_DONE)
+    cheapest!(opened(File(file); FLAG_DONE))
 }
 
 /// Where the kernel has neither of these. The file is about to be opened, if no security module refuses.
@@ -53,7 +53,7 @@ pub fn file_open(ctx: FEntryContext) -> u32 {
 
 #[kprobe(function = "security_file_open")]
 pub fn file_open_kprobe(ctx: ProbeContext) -> u32 {
-    ctx.arg(0).map_or(0, |file| open::<Probed>(File(file)))
+    ctx.arg(0).map_or(0, |file| cheapest!(open(File(file);)))
 }
 
 #[fentry(function = "vfs_truncate")]
@@ -64,7 +64,7 @@ pub fn truncate(ctx: FEntryContext) -> u32 {
 
 #[kprobe(function = "vfs_truncate")]
 pub fn truncate_kprobe(ctx: ProbeContext) -> u32 {
-    ctx.arg(0).map_or(0, |path| truncated::<Probed>(Path(path), pending::mark(&ctx)))
+    ctx.arg(0).map_or(0, |path| cheapest!(truncated(Path(path); pending::mark(&ctx))))
 }
 
 pending::ends! {

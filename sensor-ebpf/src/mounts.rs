@@ -240,11 +240,11 @@ pub fn noted(record: &Record, index: u32) -> (Mount, u8) {
 pub extern "C" fn lead(mount: u64, own: u64, entry: u64, root: u64) -> u64 {
     let mount = Mount(mount as *const u8);
     // Not mounted anywhere, or one that the kernel keeps to itself (an overlay's layers).
-    if !mount.is_in_namespace() {
+    if !mount.is_in_namespace::<Probed>() {
         return u64::from(NOWHERE);
     }
     let namespace = mount.namespace::<Probed>();
-    let top = mount.root().0 as u64;
+    let top = mount.root::<Probed>().0 as u64;
     if top != root && top != entry && is_below(entry, top) == 0 {
         return u64::from(NOWHERE);
     }

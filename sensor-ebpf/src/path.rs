@@ -1,11 +1,10 @@
 //! Paths, from an entry to the root of a mount namespace.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-
 use crate::diagnostics::Note;
 use crate::kernel::{Dentry, Mount};
-use crate::read::Probed;
-use crate::record::{LIMIT, Record, Written, forget};
+use crate::read::{Read, cheapest};
+use crate::record::{LIMIT, Record, Written};
+use crate::text;
 
 /// Components and mounts on the way that are followed, so many times so many.
 const MAX_STRETCHES: u32 = 8;
@@ -35,7 +34,7 @@ pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
     let Some(mut record) = Record::new(slot) else { return u64::from(start) };
     // Nearly all paths end here.
     let mut written =
-        steps(&mut record, start, start, (Mount(mount as *const u8), Dentry(dentry as *const u8)));
+        some_steps(&mut record, start, start, (Mount(mount as *const u8), Dentry(dentry as *const u8)));
     for _ in 1..MAX_STRETCHES {
         if written & MORE == 0 {
             break;
@@ -48,44 +47,50 @@ pub extern "C" fn walk(slot: u32, start: u32, mount: u64, dentry: u64) -> u64 {
     written & !MORE
 }
 
-/// Goes on where [`steps`] stopped. A global function: see [`walk`].
+/// Goes on where [`some_steps`] stopped. A global function: see [`walk`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_on(slot: u32, start: u32, position: u32) -> u64 {
     let Some(mut record) = Record::new(slot) else { return u64::from(start) };
     let place = record.place();
-    steps(&mut record, start, position, place)
+    some_steps(&mut record, start, position, place)
+}
+
+#[inline(always)]
+fn some_steps(record: &mut Record, start: u32, position: u32, (mount, dentry): (Mount, Dentry)) -> u64 {
+    cheapest!(steps(mount, dentry; record, start, position))
 }
 
 /// Walks some steps and gives the position, and [`COMPLETE`], or [`MORE`]: then the record has where to go on.
 #[inline(always)]
-fn steps(
+fn steps<R: Read>(
+    mut mount: Mount,
+    mut dentry: Dentry,
     record: &mut Record,
     start: u32,
     mut position: u32,
-    (mut mount, mut dentry): (Mount, Dentry),
 ) -> u64 {
+    let mut root = mount.root::<R>();
     for _ in 0..STRETCH {
-        position = forget(record.scratch, position) & (LIMIT - 1);
-        let parent = dentry.parent::<Probed>();
-        if dentry == mount.root() {
-            let above = mount.parent::<Probed>();
+        let target;
+        (position, target) = record.go_on(position);
+        if dentry == root {
+            let above = mount.parent::<R>();
             if above == mount {
-                let complete = if mount.is_in_namespace() { COMPLETE } else { 0 };
+                let complete = if mount.is_in_namespace::<R>() { COMPLETE } else { 0 };
                 return u64::from(position) | complete;
             }
-            dentry = mount.mountpoint::<Probed>();
+            dentry = mount.mountpoint::<R>();
             mount = above;
+            root = mount.root::<R>();
             continue;
         }
-        let target = record.at(position);
-        // SAFETY: behind every position below the limit there is room for a name, and the helper checks the source.
-        let length =
-            unsafe { bpf_probe_read_kernel_str(target.cast(), MAX_NAME, dentry.name::<Probed>().cast()) };
+        let length = text::copy(target, dentry.name::<R>(), MAX_NAME);
         if length <= 0 {
             return u64::from(position);
         }
         position += length as u32 & 0x1ff;
+        let parent = dentry.parent::<R>();
         // The second: no directory above it and not the root of the mount. A memfd, or an entry that was moved out
         // of a bind mount.
         if position >= LIMIT || position.wrapping_sub(start) >= MAX_BYTES || parent == dentry {

@@ -27,7 +27,10 @@ const MAX_AGE_NS: u64 = 1_000_000_000;
 /// Watched operations under way: while there are none, the end of an operation costs a load.
 static UNDER_WAY: Gauge = Gauge(UnsafeCell::new(0));
 
-/// Creations under way, by the remainder of the thread's number.
+/// Creations under way: while there are none, a new inode costs a load.
+static CREATING_AT_ALL: Gauge = Gauge(UnsafeCell::new(0));
+
+/// The same by the remainder of the thread's number.
 static CREATIONS: [Gauge; 64] = [const { Gauge(UnsafeCell::new(0)) }; 64];
 
 /// An operation between its hook and its end.
@@ -88,13 +91,14 @@ pub fn begin_creation() {
         // Where there is no room, the signs of threads with this remainder are looked at from now on.
         let _ = CREATING.insert(thread, 1, 0);
         creations(thread).add(1);
+        CREATING_AT_ALL.add(1);
     }
 }
 
 /// Whether a sign can be of interest. Threads share gauges: this errs on the side of a look at the names.
 #[inline(always)]
 pub fn any_creation() -> bool {
-    creations(bpf_get_current_pid_tgid()).get() != 0
+    CREATING_AT_ALL.get() != 0 && creations(bpf_get_current_pid_tgid()).get() != 0
 }
 
 /// The thread has given its sign.
@@ -103,6 +107,7 @@ pub fn end_creation() {
     let thread = bpf_get_current_pid_tgid();
     if CREATING.remove(thread).is_ok() {
         creations(thread).add(-1);
+        CREATING_AT_ALL.add(-1);
     }
 }
 

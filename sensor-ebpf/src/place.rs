@@ -111,7 +111,10 @@ fn report_unmount(mount: *const u8, flags: u32, mark: u64) -> bool {
 fn add_unmounted(mount: *const u8) {
     let Some(record) = Record::new(UNMOUNT_SLOT) else { return };
     let mount = Mount(record.untyped(mount));
-    add_kind(UNMOUNT_SLOT, mount.root().super_block::<Probed>().file_system::<Probed>().name::<Probed>());
+    add_kind(
+        UNMOUNT_SLOT,
+        mount.root::<Probed>().super_block::<Probed>().file_system::<Probed>().name::<Probed>(),
+    );
 }
 
 #[inline(never)]

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_get_current_task_btf};
-use sensor_common::code::{ADDED, CALL, LOADED, STRUCTURE};
+use sensor_common::code::{ADDED, CALL, EIGHT_BYTES, LOADED, STRUCTURE};
 use sensor_common::offsets::Offsets;
 
 /// Filled in by the daemon before loading: constants to the verifier.
@@ -15,6 +15,11 @@ static OFFSETS: Offsets = Offsets::ABSENT;
 /// Inode number of the host's mount namespace; filled in by the daemon.
 #[unsafe(no_mangle)]
 static HOST_MOUNT_NAMESPACE: u32 = 0;
+
+/// Not 0 if no end of an operation goes unseen: fexit, and not kretprobes, of which only so many can be at work. Filled in by the
+/// daemon.
+#[unsafe(no_mangle)]
+static ENDS_FOR_CERTAIN: u32 = 0;
 
 /// The place of a member in `offsets::MEMBERS`.
 macro_rules! member {
@@ -44,6 +49,12 @@ pub fn host_mount_namespace() -> u32 {
     unsafe { core::ptr::read_volatile(&raw const HOST_MOUNT_NAMESPACE) }
 }
 
+#[inline(always)]
+pub fn ends_for_certain() -> bool {
+    // SAFETY: a static; volatile because the daemon changes it after compilation.
+    unsafe { core::ptr::read_volatile(&raw const ENDS_FOR_CERTAIN) != 0 }
+}
+
 /// How a program reads members of kernel structures.
 pub trait Read {
     /// Reads a member, which is named by its place in `offsets::MEMBERS`; zero where that is not possible.
@@ -53,7 +64,8 @@ pub trait Read {
     fn current() -> *const u8;
 }
 
-/// Plain loads through pointers whose type the verifier knows: for arguments of fentry programs and what they lead to.
+/// Plain loads through pointers whose type the verifier knows: for arguments of fentry programs, numbers that were cast
+/// (`kernel::Dentry::typed` and its like), and what they lead to.
 pub struct Typed;
 
 impl Read for Typed {
@@ -97,6 +109,19 @@ impl Read for Typed {
     }
 }
 
+/// Calls a function that is generic in the way to read with the cheaper one that the kernel has, and with its structures, the
+/// first arguments, for that.
+macro_rules! cheapest {
+    ($function:ident($($structure:expr),+; $($other:expr),*)) => {
+        if $crate::read::can_cast() {
+            $function::<$crate::read::Typed>($($structure.typed(),)+ $($other),*)
+        } else {
+            $function::<$crate::read::Probed>($($structure,)+ $($other),*)
+        }
+    };
+}
+pub(crate) use cheapest;
+
 /// Any address, by way of [`probe`].
 pub struct Probed;
 
@@ -128,25 +153,34 @@ impl Read for Probed {
 /// Where the kernel can make a number a pointer, this is a load, else a call of a helper, which takes five times as long.
 #[inline(always)]
 pub fn probe<T: Copy>(address: *const u8) -> T {
-    let structure = eight_bytes();
-    if size_of::<T>() <= 8 && structure != 0 {
-        // SAFETY: the kernel turns a fault into a zero, and the verifier admits what is within the eight bytes.
-        unsafe { core::ptr::read_volatile(cast(address, structure).cast()) }
-    } else if size_of::<T>() == 16 && structure != 0 {
-        // SAFETY: as above, twice; the value is as long as both.
-        unsafe {
-            let first: u64 = core::ptr::read_volatile(cast(address, structure).cast());
-            let second: u64 = core::ptr::read_volatile(cast(address.wrapping_add(8), structure).cast());
-            core::mem::transmute_copy(&[first, second])
-        }
+    if size_of::<T>() <= 8 && can_cast() {
+        load(address)
+    } else if size_of::<T>() == 16 && can_cast() {
+        let words: [u64; 2] = [load(address), load(address.wrapping_add(8))];
+        // SAFETY: as long as both, and a number as they are.
+        unsafe { core::mem::transmute_copy(&words) }
     } else {
         probe_by_helper(address)
     }
 }
 
-/// A structure of this kernel that begins with eight bytes, by its number in BTF; 0 where the kernel has no function to cast to it.
+/// The same for up to eight bytes, only where the kernel [can](can_cast) make a number a pointer.
 #[inline(always)]
-fn eight_bytes() -> u64 {
+pub fn load<T: Copy>(address: *const u8) -> T {
+    // SAFETY: the kernel turns a fault into a zero, and the verifier admits what is within the eight bytes.
+    unsafe { core::ptr::read_volatile(cast::<EIGHT_BYTES>(address).cast()) }
+}
+
+/// Whether this is for kernels that make numbers pointers to their structures. Not a constant of the daemon's: the verifier removes
+/// what is not needed so slowly that it would double its time.
+#[inline(always)]
+pub const fn can_cast() -> bool {
+    cfg!(feature = "cast")
+}
+
+/// One of `code::STRUCTURES`, by its number in this kernel's BTF.
+#[inline(always)]
+fn structure<const PLACE: usize>() -> u64 {
     let structure: u64;
     // SAFETY: the daemon writes the number into the instruction. Not pure: to keep it for the next read costs more than to have it
     // again.
@@ -154,7 +188,7 @@ fn eight_bytes() -> u64 {
         asm!(
             "{structure} = {place}",
             structure = out(reg) structure,
-            place = const STRUCTURE,
+            place = const STRUCTURE as usize + PLACE,
             options(nomem, nostack)
         );
     }
@@ -173,9 +207,9 @@ fn probe_by_helper<T: Copy>(address: *const u8) -> T {
     }
 }
 
-/// The address as a pointer to such a structure, whatever is there.
+/// The address as a pointer to one of `code::STRUCTURES`, whatever is there; only where the kernel [can](can_cast).
 #[inline(always)]
-fn cast(address: *const u8, structure: u64) -> *const u8 {
+pub fn cast<const PLACE: usize>(address: *const u8) -> *const u8 {
     let pointer: *const u8;
     // SAFETY: a call, which the compiler does not know by itself. It does nothing to memory.
     unsafe {
@@ -183,7 +217,7 @@ fn cast(address: *const u8, structure: u64) -> *const u8 {
             ".quad {call}",
             call = const CALL,
             inlateout("r1") address => _,
-            inlateout("r2") structure => _,
+            inlateout("r2") structure::<PLACE>() => _,
             lateout("r0") pointer,
             lateout("r3") _,
             lateout("r4") _,

@@ -5,7 +5,8 @@ use sensor_common::record::{Event, SECTION_FLAG_TRUNCATED, Section};
 
 use crate::diagnostics::Note;
 use crate::kernel::{Dentry, Mount};
-use crate::maps::{EVENTS, PROCESSES, Process, SCRATCH, WAKE, count};
+use crate::maps::{EVENTS, NO_WAKE, PROCESSES, Process, SCRATCH, WAKE, count, is_filling};
+use crate::read::ends_for_certain;
 
 /// A section is begun below this position only.
 pub const LIMIT: u32 = 1 << 14;
@@ -81,9 +82,15 @@ impl Record {
     /// An address at a position.
     #[inline(always)]
     pub fn at(&self, position: u32) -> *mut u8 {
+        self.go_on(position).1
+    }
+
+    /// A position in a loop, and its address. To the verifier any number: see [`forget`].
+    #[inline(always)]
+    pub fn go_on(&self, position: u32) -> (u32, *mut u8) {
         let position = forget(self.scratch, position) & (LIMIT - 1);
         // SAFETY: within `sections`.
-        unsafe { (&raw mut (*self.scratch).sections).cast::<u8>().add(position as usize) }
+        (position, unsafe { (&raw mut (*self.scratch).sections).cast::<u8>().add(position as usize) })
     }
 
     /// Bytes of sections so far. To the verifier any number: see [`forget`].
@@ -116,8 +123,10 @@ impl Record {
     #[inline(always)]
     pub fn clear(&mut self) {
         self.set_position(0);
-        // SAFETY: as above.
-        unsafe { (&raw mut (*self.scratch).notes).write([0; Note::COUNT]) };
+        for note in 0..Note::COUNT {
+            // SAFETY: as above. Volatile, or the compiler makes a call of it that takes a hundred instructions.
+            unsafe { (&raw mut (*self.scratch).notes).cast::<u32>().add(note).write_volatile(0) };
+        }
     }
 
     #[inline(always)]
@@ -228,7 +237,9 @@ impl Record {
         let bytes = unsafe {
             core::slice::from_raw_parts((&raw const (*self.scratch).event).cast::<u8>(), length as usize)
         };
-        let sent = EVENTS.output::<[u8]>(bytes, WAKE).is_ok();
+        let can_wait = ends_for_certain() && self.event().has_outcome_soon() && !is_filling();
+        let wake = if can_wait { NO_WAKE } else { WAKE };
+        let sent = EVENTS.output::<[u8]>(bytes, wake).is_ok();
         if !sent {
             count(EVENTS_LOST);
             self.note(Note::RecordLost, length);

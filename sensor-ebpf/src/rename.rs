@@ -10,7 +10,7 @@ use crate::filter::InForce;
 use crate::kernel::{Dentry, RenameData};
 use crate::mount;
 use crate::pending;
-use crate::read::{Probed, Read, Typed};
+use crate::read::{Probed, Read, Typed, cheapest};
 use crate::record::{Record, Subject};
 
 const SCRATCH_SLOT: u32 = 1;
@@ -25,7 +25,8 @@ pub fn inode_rename(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "security_inode_rename")]
 pub fn inode_rename_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(old), Some(new), Some(flags)) = (ctx.arg(1), ctx.arg(3), ctx.arg(4)) else { return 0 };
-    rename::<Probed>(Dentry(old), Dentry(new), flags, pending::mark(&ctx))
+    let (old, new, mark) = (Dentry(old), Dentry(new), pending::mark(&ctx));
+    cheapest!(rename(old, new; flags, mark))
 }
 
 #[fexit(function = "vfs_rename")]

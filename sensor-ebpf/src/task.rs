@@ -1,8 +1,6 @@
 //! Who did it.
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_probe_read_kernel_str, bpf_probe_read_user,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_probe_read_user};
 use sensor_common::offsets::ABSENT;
 use sensor_common::record::{
     Ancestor, EXECUTABLE_FILE, EXECUTABLE_KERNEL_THREAD, EXECUTABLE_OVERLAY_LOWER, EXECUTABLE_OVERLAY_UPPER,
@@ -12,8 +10,9 @@ use sensor_common::record::{
 
 use crate::kernel::{Dentry, Inode, Mm, PidNamespace, Task};
 use crate::path;
-use crate::read::{Probed, offset, probe};
+use crate::read::{Probed, Read, cheapest, offset, probe};
 use crate::record::{Record, SLACK, Written};
+use crate::text;
 
 /// `PF_KTHREAD`.
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -28,27 +27,34 @@ const UPID_SIZE: usize = 16;
 #[inline(always)]
 pub fn describe(record: &mut Record, task: Task) {
     // SAFETY: a helper without conditions.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    let namespace = task.nsproxy::<Probed>().mount_namespace::<Probed>().number::<Probed>();
-    let executable = executable(task);
-    let event = record.event();
-    identify(event, task);
-    event.cgroup = cgroup;
-    event.mount_namespace = namespace;
+    record.event().cgroup = unsafe { bpf_get_current_cgroup_id() };
+    cheapest!(describe_as(task; record.event()));
+}
+
+#[inline(always)]
+fn describe_as<R: Read>(task: Task, event: &mut Event) {
+    identify_as::<R>(task, event);
+    event.mount_namespace = task.nsproxy::<R>().mount_namespace::<R>().number::<R>();
     event.pid_namespace = pid_namespace(task);
-    event.start_ns = task.leader::<Probed>().start_ns::<Probed>();
-    event.executable = executable;
+    event.start_ns = task.leader::<R>().start_ns::<R>();
+    event.executable = executable::<R>(task);
 }
 
 /// Of those facts, what a process can change while it runs its program.
 #[inline(always)]
 pub fn identify(event: &mut Event, task: Task) {
+    cheapest!(identify_as(task; event));
+}
+
+#[inline(always)]
+fn identify_as<R: Read>(task: Task, event: &mut Event) {
     // The helper that gives ids gives the real ones.
-    let cred = task.cred::<Probed>();
-    event.uid = cred.uid::<Probed>();
-    event.gid = cred.gid::<Probed>();
+    let cred = task.cred::<R>();
+    event.uid = cred.uid::<R>();
+    event.gid = cred.gid::<R>();
     event.login_uid = optional(task, offset!(task_login_uid));
     event.session_id = optional(task, offset!(task_session_id));
+    // Not as the verifier knows it: up to 6.2 it is an array of two.
     event.capabilities = cred.capabilities::<Probed>();
     event.comm = comm(task);
 }
@@ -73,32 +79,33 @@ fn pid_namespace(task: Task) -> u32 {
 }
 
 #[inline(always)]
-fn executable(task: Task) -> Executable {
+fn executable<R: Read>(task: Task) -> Executable {
     let mut facts =
         Executable { inode: 0, fs_magic: 0, device: 0, uid: 0, gid: 0, mode: 0, links: 0, flags: 0 };
-    if task.flags::<Probed>() & KERNEL_THREAD != 0 {
+    if task.flags::<R>() & KERNEL_THREAD != 0 {
         facts.flags = EXECUTABLE_KERNEL_THREAD;
         return facts;
     }
-    let dentry = task.mm::<Probed>().executable::<Probed>().dentry::<Probed>();
-    let inode = dentry.inode::<Probed>();
+    let dentry = task.mm::<R>().executable::<R>().dentry::<R>();
+    let inode = dentry.inode::<R>();
     if inode.is_null() {
         return facts;
     }
-    let sb = inode.super_block::<Probed>();
-    facts.inode = inode.number::<Probed>();
-    facts.fs_magic = sb.magic::<Probed>();
-    facts.device = sb.device::<Probed>();
-    facts.uid = inode.uid::<Probed>();
-    facts.gid = inode.gid::<Probed>();
-    facts.mode = u32::from(inode.mode::<Probed>());
-    facts.links = inode.links::<Probed>();
+    let sb = inode.super_block::<R>();
+    facts.inode = inode.number::<R>();
+    facts.fs_magic = sb.magic::<R>();
+    facts.device = sb.device::<R>();
+    facts.uid = inode.uid::<R>();
+    facts.gid = inode.gid::<R>();
+    facts.mode = u32::from(inode.mode::<R>());
+    facts.links = inode.links::<R>();
     facts.flags = EXECUTABLE_FILE;
-    if dentry.hash_link::<Probed>() == 0 {
+    if dentry.hash_link::<R>() == 0 {
         facts.flags |= EXECUTABLE_UNHASHED;
     }
     if facts.fs_magic == OVERLAY_MAGIC {
-        facts.flags |= overlay_layer(inode.0 as u64) as u32;
+        // Read for the global function, which takes no pointer whose type the verifier knows.
+        facts.flags |= overlay_layer(dentry.inode::<Probed>().0 as u64) as u32;
     }
     facts
 }
@@ -189,18 +196,18 @@ pub extern "C" fn add_parent(slot: u32, task: u64, paths: u32) -> u64 {
     if parent.is_null() || parent.tgid::<Probed>() == 0 || !record.has_room() {
         return 0;
     }
-    record.section(SECTION_ANCESTOR, 0, |record, at| ancestor(record, at, parent, paths != 0));
+    record.section(SECTION_ANCESTOR, 0, |record, at| cheapest!(ancestor(parent; record, at, paths != 0)));
     parent.0 as u64
 }
 
 #[inline(always)]
-fn ancestor(record: &Record, at: u32, task: Task, paths: bool) -> Written {
+fn ancestor<R: Read>(task: Task, record: &Record, at: u32, paths: bool) -> Written {
     let facts = Ancestor {
-        start_ns: task.start_ns::<Probed>(),
-        pid: task.tgid::<Probed>(),
+        start_ns: task.start_ns::<R>(),
+        pid: task.tgid::<R>(),
         reserved: 0,
         comm: comm(task),
-        executable: executable(task),
+        executable: executable::<R>(task),
     };
     // SAFETY: behind every position below the limit there is room for this structure.
     unsafe { record.at(at).cast::<Ancestor>().write(facts) };
@@ -214,8 +221,7 @@ fn ancestor(record: &Record, at: u32, task: Task, paths: bool) -> Written {
 /// A string of the kernel that is as long as a path can be.
 #[inline(always)]
 pub fn text(record: &Record, at: u32, text: *const u8) -> Written {
-    // SAFETY: behind every position below the limit there is room for this many bytes.
-    let length = unsafe { bpf_probe_read_kernel_str(record.at(at).cast(), SLACK - 8, text.cast()) };
+    let length = text::copy(record.at(at), text, SLACK - 8);
     let complete = length > 0 && (length as u32) < SLACK - 8;
     Written { end: at + if length > 0 { length as u32 & (2 * SLACK - 1) } else { 0 }, complete }
 }
@@ -223,8 +229,7 @@ pub fn text(record: &Record, at: u32, text: *const u8) -> Written {
 /// A string of the kernel, at most 64 bytes.
 #[inline(always)]
 pub fn short_text(record: &Record, at: u32, text: *const u8) -> Written {
-    // SAFETY: behind every position below the limit there is room for this many bytes.
-    let length = unsafe { bpf_probe_read_kernel_str(record.at(at).cast(), 64, text.cast()) };
+    let length = text::copy(record.at(at), text, 64);
     if length <= 0 {
         Written { end: at, complete: false }
     } else {

@@ -9,7 +9,7 @@ use crate::event::{self, Operation};
 use crate::filter::InForce;
 use crate::kernel::Dentry;
 use crate::pending;
-use crate::read::{Probed, Read, Typed};
+use crate::read::{Probed, Read, Typed, cheapest};
 use crate::record::{Record, Subject};
 
 const SCRATCH_SLOT: u32 = 7;
@@ -22,7 +22,9 @@ pub fn inode_unlink(ctx: FEntryContext) -> u32 {
 
 #[kprobe(function = "security_inode_unlink")]
 pub fn inode_unlink_kprobe(ctx: ProbeContext) -> u32 {
-    ctx.arg(1).map_or(0, |entry| unlink::<Probed>(Dentry(entry), pending::mark(&ctx)))
+    let Some(entry) = ctx.arg(1) else { return 0 };
+    let (entry, mark) = (Dentry(entry), pending::mark(&ctx));
+    cheapest!(unlink(entry; mark))
 }
 
 pending::ends! {

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sensor_common::filter::{
-    self, ABOVE, BEGINNING, COMPARED, CREATION, DELETION, DIRECTORY, END, ENTRY, Key, Lengths, MAX_NAMES,
-    MODIFICATION, MOUNT, RENAME, bits_of, length_bit, place,
+    self, ABOVE, BEGINNING, COMPARED, CREATION, DELETION, DIRECTORY, END, ENTRY, First, Key, MAX_NAMES,
+    MODIFICATION, MOUNT, Next, PLACES, RENAME, bits_of, has_length, length_bit, place, role_place,
 };
 
 use crate::event::Action;
@@ -69,37 +69,37 @@ impl Filter {
         .flat_map(|(names, role)| names.iter().map(move |name| (name.as_slice(), role)))
     }
 
-    /// What the kernel reads first.
-    fn lengths(&self) -> Lengths {
-        let mut lengths = Lengths {
-            everything: u32::from(self.everything),
-            original: u32::from(self.original),
-            ..Lengths::NONE
-        };
+    /// What the kernel reads first, and what then.
+    fn summary(&self) -> (First, Next) {
+        let mut first =
+            First { other: u32::from(self.everything), original: u32::from(self.original), ..First::NONE };
+        let mut next = Next { everything: u64::from(self.everything), ..Next::NONE };
         for (name, role) in self.names() {
             let length = name.len() as u32;
             let of_length = match role {
                 BEGINNING => {
-                    lengths.beginning |= 1 << length.min(COMPARED);
-                    add_byte(&mut lengths.first_bytes, name.first());
+                    first.other = 1;
+                    next.beginning |= 1 << length.min(COMPARED);
+                    add_byte(&mut next.first_bytes, name.first());
                     continue;
                 }
                 END => {
-                    lengths.end |= 1 << length.min(COMPARED);
-                    add_byte(&mut lengths.last_bytes, name.last());
+                    first.other = 1;
+                    next.end |= 1 << length.min(COMPARED);
+                    add_byte(&mut next.last_bytes, name.last());
                     continue;
                 }
-                DIRECTORY => &mut lengths.directory,
-                ABOVE => &mut lengths.above,
-                _ => &mut lengths.entry,
+                DIRECTORY => &mut first.directory,
+                ABOVE => &mut first.above,
+                _ => &mut first.entry,
             };
-            let is_first = *of_length & length_bit(length) == 0;
+            let (is_first, single) = (!has_length(*of_length, length), &mut next.single[role_place(role)]);
+            *single = if is_first { *single | length_bit(length) } else { *single & !length_bit(length) };
             *of_length |= length_bit(length);
-            let bits = bits_of(key(name, role, 0).head, length);
-            let common = &mut lengths.common[place(role, length)];
-            *common = if is_first { bits } else { common.with(bits) };
+            let common = &mut next.common[place(role, length)];
+            *common = common.with(bits_of(key(name, role, 0).head, length));
         }
-        lengths
+        (first, next)
     }
 }
 
@@ -142,15 +142,14 @@ impl Filters {
         })
     }
 
-    /// What the kernel reads first, with its place.
-    pub fn lengths(&self, generation: u32) -> Vec<(u32, Lengths)> {
-        let of = |action| (filter::slot(generation, action), Lengths::NONE);
-        let mut lengths: Vec<_> = (0..filter::ACTIONS).map(of).collect();
+    /// What the kernel reads first, and what then, by its number for the action.
+    pub fn summaries(&self) -> Vec<(First, Next)> {
+        let mut summaries = vec![(First::NONE, Next::NONE); PLACES];
         for (action, filter) in &self.0 {
-            lengths[number(*action) as usize].1 = filter.lengths();
+            summaries[number(*action) as usize] = filter.summary();
         }
-        lengths[filter::ANY as usize].1 = self.union().lengths();
-        lengths
+        summaries[filter::ANY as usize] = self.union().summary();
+        summaries
     }
 
     /// The names as the kernel looks them up, with a bit for each action.
@@ -198,17 +197,15 @@ fn key(name: &[u8], role: u16, generation: u32) -> Key {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use sensor_common::filter::{Directory, Name, passes, slot};
+    use sensor_common::filter::{Directory, Name, passes};
 
     use super::*;
 
     /// The filter as it is in the kernel's maps: what the kernel answers for a path within a file system.
     pub(crate) fn kernel_passes(filters: &Filters, action: Action, path: &[u8]) -> bool {
         const GENERATION: u32 = 7;
-        let lengths = filters.lengths(GENERATION);
-        let slot = slot(GENERATION, number(action));
-        let lengths = lengths.iter().find(|(place, _)| *place == slot).unwrap().1;
-        let filter = Maps { lengths, names: filters.names(GENERATION), action: number(action) };
+        let (first, next) = filters.summaries()[number(action) as usize];
+        let filter = Maps { first, next, names: filters.names(GENERATION), action: number(action) };
         let names: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
         let Some((entry, directories)) = names.split_last() else {
             // The root: what is mounted there is looked for by the name that its directory has.
@@ -218,14 +215,19 @@ pub(crate) mod tests {
     }
 
     struct Maps {
-        lengths: Lengths,
+        first: First,
+        next: Next,
         names: HashMap<Key, u32>,
         action: u32,
     }
 
     impl filter::Filter for Maps {
-        fn lengths(&self) -> &Lengths {
-            &self.lengths
+        fn first(&self) -> &First {
+            &self.first
+        }
+
+        fn next(&self) -> &Next {
+            &self.next
         }
 
         fn knows(&self, first: u64, length: u32, role: u16) -> bool {
@@ -264,6 +266,7 @@ pub(crate) mod tests {
     }
 
     /// The last of these directories. The one above the first is the root of the file system, whose name is `/`.
+    #[derive(Clone, Copy)]
     struct Above<'n>(&'n [&'n [u8]]);
 
     impl Above<'_> {

@@ -251,7 +251,11 @@ impl Pipeline<'_> {
                     ending = Ending::Done;
                     break;
                 }
-                _ = asked.recv() => self.report(),
+                _ = asked.recv() => {
+                    // What waits for its outcome wakes nobody.
+                    self.take_all(input)?;
+                    self.report();
+                }
                 _ = hangup.recv() => self.reload(input),
                 () = ended(reader.as_ref()) => return Err(PipelineError::ReaderGone),
                 () = self.outputs.all_gone() => return Err(PipelineError::OutputsGone),

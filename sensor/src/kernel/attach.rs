@@ -24,12 +24,16 @@ use crate::event::Action;
 /// Programs that the verifier looks at together, at most: each takes some megabytes of the kernel's meanwhile.
 const MAX_VERIFIERS: usize = 4;
 
-/// The programs, as sensor-ebpf builds them.
-fn embedded() -> Vec<u8> {
-    let compressed = include_bytes!(concat!(env!("OUT_DIR"), "/sensor-ebpf.gz"));
+/// The programs, as sensor-ebpf builds them for kernels that can make numbers pointers, and for others.
+fn embedded(can_cast: bool) -> Vec<u8> {
+    let compressed: &[u8] = if can_cast {
+        include_bytes!(concat!(env!("OUT_DIR"), "/sensor-ebpf-cast.gz"))
+    } else {
+        include_bytes!(concat!(env!("OUT_DIR"), "/sensor-ebpf.gz"))
+    };
     let mut object = Vec::new();
     // What was cut short would be refused by the loader.
-    GzDecoder::new(compressed.as_slice()).read_to_end(&mut object).ok();
+    GzDecoder::new(compressed).read_to_end(&mut object).ok();
     object
 }
 
@@ -59,7 +63,7 @@ impl fmt::Display for AttachMode {
 
 /// The object with code for this kernel.
 pub(super) fn object(known: &offsets::Kernel) -> Vec<u8> {
-    let mut object = embedded();
+    let mut object = embedded(known.cast.is_some());
     let offsets = known.offsets.as_bytes().chunks_exact(4);
     let offsets: Vec<u32> =
         offsets.filter_map(|bytes| Some(u32::from_ne_bytes(*bytes.as_array()?))).collect();

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use aya::maps::{Array, Map, MapData, MapError};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::{Ebpf, EbpfLoader};
+use sensor_common::filter::{First, PLACES};
 use sensor_common::record::ABI;
 use zerocopy::IntoBytes as _;
 
@@ -18,7 +19,7 @@ use super::offsets::{self, KERNEL_BTF, OffsetError};
 use super::pins::{Identity, Pins, PinsError, Program, Set};
 use super::ring::Ring;
 use super::stay::without_pins;
-use super::{AllLengths, Kernel, NO_LENGTHS, Options, self_test};
+use super::{AllFirst, AllNext, Kernel, NO_NEXT, Options, self_test};
 use crate::links::{self, Link};
 
 /// Whether a map is made anew for each daemon: constants, what nobody reads later, and variables that only programs share which
@@ -30,7 +31,8 @@ pub(super) fn is_own(map: &str) -> bool {
 /// The daemon's variables in pinned maps, as they are. The loader writes to them, and programs at work read them meanwhile.
 struct Variables {
     in_force: u32,
-    lengths: Box<[u8; size_of::<AllLengths>()]>,
+    first: [u8; size_of::<AllFirst>()],
+    next: Box<[u8; size_of::<AllNext>()]>,
 }
 
 impl Variables {
@@ -41,8 +43,9 @@ impl Variables {
         }
         let cannot_read = |source| KernelError::Map { doing: "read the pinned filter", source };
         let in_force = value(set, ".data.in_force").map_err(cannot_read)?;
-        let lengths = Box::new(value(set, ".data.lengths").map_err(cannot_read)?);
-        Ok(Self { in_force, lengths })
+        let first = value(set, ".data.first").map_err(cannot_read)?;
+        let next = Box::new(value(set, ".data.next").map_err(cannot_read)?);
+        Ok(Self { in_force, first, next })
     }
 }
 
@@ -185,11 +188,13 @@ impl<'o> Plan<'o> {
         let btf = self.options.btf.as_deref().map(attach::parse_btf).transpose()?;
         let maps = from.map(Set::map_names).transpose()?.unwrap_or_default();
         let variables = from.map(Variables::read).transpose()?;
+        let ends_for_certain = u32::from(self.mode == AttachMode::Fentry);
         let mut loader = EbpfLoader::new();
-        if let Some(Variables { in_force, lengths }) = &variables {
+        if let Some(Variables { in_force, first, next }) = &variables {
             loader
                 .override_global("IN_FORCE", in_force, true)
-                .override_global("LENGTHS", lengths.as_slice(), true)
+                .override_global("FIRST", first.as_slice(), true)
+                .override_global("NEXT", next.as_slice(), true)
                 // Programs may be setting it to this: until it is known which file systems it concerns, it can be any.
                 .override_global("MOUNTED", &u64::MAX, true);
         }
@@ -200,6 +205,7 @@ impl<'o> Plan<'o> {
         loader
             .override_global("OFFSETS", self.known.offsets.as_bytes(), true)
             .override_global("HOST_MOUNT_NAMESPACE", &self.namespace, true)
+            .override_global("ENDS_FOR_CERTAIN", &ends_for_certain, true)
             .map_max_entries("EVENTS", self.options.ring_bytes)
             .map_max_entries("SCRATCH", attach::scratch_slots(&self.options.actions));
         for (name, set) in maps.iter().zip(std::iter::repeat(from).flatten()) {
@@ -221,7 +227,8 @@ impl<'o> Plan<'o> {
             pins: None,
             set: None,
             generation: 0,
-            lengths: Box::new(NO_LENGTHS),
+            first: [[First::NONE; PLACES]; 2],
+            next: Box::new(NO_NEXT),
             names: [Vec::new(), Vec::new()],
             directories: BTreeSet::new(),
         }
@@ -351,7 +358,7 @@ mod tests {
         let mut second = plan.kernel(plan.load(Some(&set), false).unwrap(), BTreeMap::new());
         second.read_generation().unwrap();
         assert_eq!(second.generation, 3);
-        assert!(second.names == first.names && second.lengths == first.lengths);
+        assert!(second.names == first.names && second.next == first.next);
         let mounted: Array<&mut MapData, u64> = second.map(".data.mounted").unwrap();
         assert_eq!(mounted.get(&0, 0).unwrap(), u64::MAX);
     }

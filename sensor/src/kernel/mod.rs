@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
-use sensor_common::filter::{Key, Lengths, SLOTS};
+use sensor_common::filter::{self, First, Key, Next, PLACES, SLOTS};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use self::attach::Attached;
@@ -72,17 +72,20 @@ pub struct Kernel {
     set: Option<Set>,
     /// The filter's generation that is in force.
     generation: u32,
-    /// What the kernel reads first, of even generations and of odd ones.
-    lengths: Box<AllLengths>,
+    /// What the kernel reads first, of even generations and of odd ones. It reads both as one.
+    first: [AllFirst; 2],
+    /// What it reads next, of even generations and of odd ones.
+    next: Box<AllNext>,
     /// The names in the kernel of even generations, and of odd ones.
     names: [Vec<Key>; 2],
     /// Directories that are looked for, in lower case.
     directories: BTreeSet<Vec<u8>>,
 }
 
-type AllLengths = [Lengths; SLOTS];
+type AllFirst = [First; PLACES];
+type AllNext = [Next; SLOTS];
 /// Nothing is looked for.
-static NO_LENGTHS: AllLengths = [Lengths::NONE; SLOTS];
+static NO_NEXT: AllNext = [Next::NONE; SLOTS];
 
 impl Kernel {
     /// How the programs are attached.
@@ -140,13 +143,17 @@ impl Kernel {
         for (key, actions) in &new {
             names.insert(bytes(key), actions, 0).map_err(cannot_change)?;
         }
-        for (slot, value) in filters.lengths(generation) {
-            self.lengths[slot as usize] = value;
+        for (action, (first, next)) in filters.summaries().into_iter().enumerate() {
+            self.first[spare][action] = first;
+            self.next[filter::slot(generation, action as u32) as usize] = next;
         }
         // What is in force is written too, and stays as it is.
-        let all: [u8; size_of::<AllLengths>()] = bytes(&*self.lengths);
-        let mut lengths: Array<&mut MapData, [u8; size_of::<AllLengths>()]> = self.map(".data.lengths")?;
-        lengths.set(0, all, 0).map_err(cannot_change)?;
+        let all: [u8; size_of::<AllNext>()] = bytes(&*self.next);
+        let mut next: Array<&mut MapData, [u8; size_of::<AllNext>()]> = self.map(".data.next")?;
+        next.set(0, all, 0).map_err(cannot_change)?;
+        let both: AllFirst = std::array::from_fn(|action| self.first[0][action].with(self.first[1][action]));
+        let mut first: Array<&mut MapData, [u8; size_of::<AllFirst>()]> = self.map(".data.first")?;
+        first.set(0, bytes(&both), 0).map_err(cannot_change)?;
         // Until it is known which file systems the new directories concern, it can be any.
         self.set_mounted(u64::MAX)?;
         let mut in_force: Array<&mut MapData, u32> = self.map(".data.in_force")?;
@@ -161,9 +168,13 @@ impl Kernel {
     fn read_generation(&mut self) -> Result<(), KernelError> {
         let in_force: Array<&mut MapData, u32> = self.map(".data.in_force")?;
         let generation = in_force.get(&0, 0).map_err(cannot_change)?;
-        let lengths: Array<&mut MapData, [u8; size_of::<AllLengths>()]> = self.map(".data.lengths")?;
-        let lengths = lengths.get(&0, 0).map_err(cannot_change)?;
-        self.lengths.as_mut_bytes().copy_from_slice(&lengths);
+        let next: Array<&mut MapData, [u8; size_of::<AllNext>()]> = self.map(".data.next")?;
+        let next = next.get(&0, 0).map_err(cannot_change)?;
+        self.next.as_mut_bytes().copy_from_slice(&next);
+        // It is of two generations, and goes when the one in force does.
+        let first: Array<&mut MapData, [u8; size_of::<AllFirst>()]> = self.map(".data.first")?;
+        let first = first.get(&0, 0).map_err(cannot_change)?;
+        self.first[generation as usize & 1].as_mut_bytes().copy_from_slice(&first);
         let names: HashMap<&mut MapData, [u8; size_of::<Key>()], u32> = self.map("NAMES")?;
         let keys: Vec<_> = names.keys().flatten().filter_map(|key| Key::read_from_bytes(&key).ok()).collect();
         for key in keys {

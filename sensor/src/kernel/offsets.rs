@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sensor_common::code::Cast;
+use sensor_common::code::{Cast, STRUCTURES};
 use sensor_common::offsets::{ABSENT, MEMBERS, Member, Offsets};
 use zerocopy::FromBytes as _;
 
@@ -92,8 +92,11 @@ pub fn read(path: &Path) -> Result<Kernel, OffsetError> {
 
 fn find_cast(btf: &Btf<'_>) -> Option<Cast> {
     let (function, _) = btf.find(btf::FUNCTION, "bpf_rdonly_cast")?;
-    let (structure, _) = btf.find(btf::STRUCTURE, "timespec64")?;
-    Some(Cast { function, structure })
+    let mut structures = [0; STRUCTURES.len()];
+    for (number, name) in structures.iter_mut().zip(STRUCTURES) {
+        (*number, _) = btf.find(btf::STRUCTURE, name)?;
+    }
+    Some(Cast { function, structures })
 }
 
 fn find_structure<'b>(btf: &Btf<'b>, name: &str) -> Option<Type<'b>> {

@@ -15,9 +15,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use sensor_common::record::{
-    Ended, Event as EventRecord, FLAG_DONE, FLAG_UNTRACKED, FLAG_VIA_OPEN, KIND_CREATE, Made,
-};
+use sensor_common::record::{Ended, Event as EventRecord, FLAG_DONE, KIND_CREATE, Made};
 
 use crate::event::{Event, Outcome};
 
@@ -25,11 +23,6 @@ use crate::event::{Event, Outcome};
 pub const PATIENCE: u32 = 10;
 /// Operations that are waited for at once. When there are more, the oldest is let go.
 const MAX_WAITING: usize = 1 << 14;
-/// Magic numbers of the file systems that ask for a security label for each new inode: ext2 to ext4, xfs, btrfs, tmpfs
-/// and f2fs.
-const LABELLING: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010];
-/// Overlays hand the creation on to a file system below.
-const OVERLAY: u64 = 0x794c_7630;
 
 /// Events that wait for their outcome, and when. Time is given, on any clock that only goes forward.
 #[derive(Debug)]
@@ -87,14 +80,7 @@ impl Outcomes {
             settle(events, Outcome::Success, settled);
             return;
         }
-        let has_end = record.header.kind != KIND_CREATE;
-        let gives_sign = if has_end {
-            record.header.flags & FLAG_UNTRACKED == 0
-        } else {
-            LABELLING.contains(&record.fs_magic)
-                || (record.fs_magic == OVERLAY && record.header.flags & FLAG_VIA_OPEN != 0)
-        };
-        if !gives_sign {
+        if !record.has_outcome() {
             settle(events, Outcome::Unknown, settled);
             return;
         }
@@ -113,7 +99,7 @@ impl Outcomes {
                 sequence,
                 parent,
                 name,
-                has_end,
+                has_end: record.header.kind != KIND_CREATE,
                 lost: lost_before,
                 timeouts: 0,
             },

@@ -1,4 +1,6 @@
-use sensor_common::record::{KIND_CREATE, KIND_LINK, KIND_MODIFY, KIND_RENAME, SECTION_PATH};
+use sensor_common::record::{
+    FLAG_UNTRACKED, KIND_CREATE, KIND_LINK, KIND_MODIFY, KIND_RENAME, OVERLAY_MAGIC, SECTION_PATH,
+};
 use zerocopy::FromZeros as _;
 
 use super::*;
@@ -137,4 +139,24 @@ fn what_is_told_afterwards_or_has_no_end_is_not_waited_for() {
     bench.begin_flagged(KIND_MODIFY, FLAG_UNTRACKED, EXT4, Duration::ZERO, 0);
     assert_eq!(bench.outcomes(), [Outcome::Unknown]);
     assert_eq!(bench.outcomes.deadline(), None);
+}
+
+/// What may wait in the ring until its outcome is there does not alert before.
+#[test]
+fn the_daemon_is_left_asleep_only_for_what_has_to_wait() {
+    let mut asleep = 0;
+    for kind in [KIND_CREATE, KIND_LINK, KIND_MODIFY, KIND_RENAME] {
+        for flags in [0, FLAG_UNTRACKED, FLAG_DONE] {
+            for fs_magic in [EXT4, OVERLAY_MAGIC, FUSE] {
+                let mut bench = Bench::new();
+                let raw = bench.begin_flagged(kind, flags, fs_magic, Duration::ZERO, 0);
+                if raw.fixed.has_outcome_soon() {
+                    asleep += 1;
+                    assert_ne!(fs_magic, FUSE, "who serves it can take its time");
+                    assert_eq!(bench.outcomes(), [], "kind {kind}, flags {flags}, {fs_magic:#x}");
+                }
+            }
+        }
+    }
+    assert_eq!(asleep, 4 * 2, "each kind, on ext4 and on overlays");
 }
