@@ -24,7 +24,7 @@ fn count() -> Result<()> {
     writeln!(std::io::stdout(), "programs={programs} links={links} maps={maps}").context("writing the counts")
 }
 
-/// Makes the programs of a process look for names that are not there, as one who can write to its maps would.
+/// Has the programs of a process go by a filter into which nothing was put, as one who can write to its maps would.
 fn blind(process: u32) -> Result<()> {
     let mut found = 0;
     for information in std::fs::read_dir(format!("/proc/{process}/fdinfo"))?.flatten() {
@@ -36,7 +36,7 @@ fn blind(process: u32) -> Result<()> {
         }
         let mut generation: Array<_, u32> = Map::Array(map).try_into()?;
         let in_force = generation.get(&0, 0)?;
-        generation.set(0, in_force.wrapping_add(2), 0)?;
+        generation.set(0, in_force.wrapping_add(1), 0)?;
         found += 1;
     }
     ensure!(found == 1, "process {process} has {found} maps that say which filter is in force");

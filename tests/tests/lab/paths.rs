@@ -287,6 +287,18 @@ fn long_paths() -> Vec<Scenario> {
             format!("attack create-deep /etc/ld.so.conf.d {} 12 evil", "l".repeat(200)),
         )
         .alert(created(&format!("/etc/ld.so.conf.d{long}/evil"))),
+        // Short ones are copied in another way.
+        Scenario::new(
+            "long/names_of_each_length",
+            "name=; while [ ${#name} -lt 41 ]; do name=n$name; attack create /etc/ld.so.conf.d/$name >/dev/null; done",
+        )
+        .any_alerts()
+        .check(|outcome| {
+            let found: Vec<_> = outcome.alerts.iter().map(|alert| lookup(alert, "file.path").cloned()).collect();
+            let expected = (1..=41).map(|length| Some(json!(format!("/etc/ld.so.conf.d/{}", "n".repeat(length)))));
+            ensure!(found.iter().cloned().eq(expected), "{found:#?}");
+            Ok(())
+        }),
         // Longer than any path that a system call takes.
         right_or_truncated("long/beyond_path_max", &"l".repeat(250), 20),
         right_or_truncated("long/beyond_any_walk", "d", 300),
