@@ -1,5 +1,6 @@
 //! Events as a busy host has them: the same ones on every run.
 
+mod host;
 pub mod rules;
 
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use sensor::event::{
     Action, Ancestor, Device, Event, EventId, Executable, ExecutableFile, File, Group, Host, Origin, Outcome,
     Path, Process, User, View,
 };
+
+use self::host::host;
 
 const EXECUTABLES: &[&str] = &[
     "/usr/lib/systemd/systemd-journald",
@@ -41,18 +44,7 @@ const WATCHED: usize = 1000;
 
 /// As many events, of which most are of no interest to any rule.
 pub fn events(count: usize) -> Vec<Event> {
-    let host = Arc::new(Host {
-        id: "18a77774a51b4024813da8493f10c056".to_owned(),
-        boot_id: "7d3a8f0e-2f0e-4b5c-9e55-0a6f9d2f1c11".to_owned(),
-        hostname: "web-01".to_owned(),
-        architecture: "x86_64".to_owned(),
-        kernel: "6.12.0-1-amd64 #1 SMP PREEMPT_DYNAMIC Debian".to_owned(),
-        os_platform: Some("debian".to_owned()),
-        os_family: Some("debian".to_owned()),
-        os_name: Some("Debian GNU/Linux".to_owned()),
-        os_version: Some("12".to_owned()),
-        os_full: Some("Debian GNU/Linux 12 (bookworm)".to_owned()),
-    });
+    let host = Arc::new(host());
     (0..count).map(|number| event(number, Arc::clone(&host))).collect()
 }
 
