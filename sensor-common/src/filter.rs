@@ -91,7 +91,7 @@ pub struct Next {
     pub end: u32,
     /// Not 0: everything passes.
     pub everything: u64,
-    /// A bit for each byte, in either case, that an entry's name can begin with.
+    /// A bit for each byte, in either case, that an entry's name can begin with; in each number as for lengths.
     pub first_bytes: [u64; 4],
     /// A bit for each byte, in either case, that an entry's name can end in.
     pub last_bytes: [u64; 4],
@@ -295,7 +295,7 @@ pub fn knows_end(filter: &impl Filter, last: u64, length: u32) -> bool {
 
 #[inline(always)]
 fn has_byte(bytes: &[u64; 4], byte: u8) -> bool {
-    bytes[(byte >> 6) as usize] >> (byte & 63) & 1 != 0
+    has_length(bytes[(byte >> 6) as usize], byte.into())
 }
 
 #[inline(always)]

@@ -179,7 +179,7 @@ fn number(action: Action) -> u32 {
 /// Adds a byte in both cases.
 fn add_byte(bytes: &mut [u64; 4], byte: Option<&u8>) {
     for byte in byte.into_iter().flat_map(|byte| [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()]) {
-        bytes[usize::from(byte >> 6)] |= 1 << (byte & 63);
+        bytes[usize::from(byte >> 6)] |= length_bit(byte.into());
     }
 }
 
