@@ -172,7 +172,7 @@ FLOOD=5000
 floods() {
     # Of the rates below, should all be too fast.
     echo "$name.rate=0"
-    for rate in 250 500 1000 1500 2000 3000; do
+    for rate in 500 1000 2000 3000 3250 3500 3750; do
         flooded $FLOOD $rate
         test $lost -eq 0 || break
         echo "$name.rate=$rate"

@@ -116,8 +116,8 @@ const FACTS: [(&str, &str); 19] = [
 
 const FACTS_TERMS: &str = "
 The daemon and those who make files share the guest's one processor, and its second has 1,000,000,000 instructions: times and rates are those of
-an emulated machine, and serve to compare. One alert is one file, and the ring has its default size, 1 MiB. *A second without loss*: 250, 500, 1,000,
-1,500, 2,000 and 3,000 files a second are tried in turn, 5,000 of each, until one loses any.
+an emulated machine, and serve to compare. One alert is one file, and the ring has its default size, 1 MiB. *A second without loss*: 500, 1,000,
+2,000, 3,000, 3,250, 3,500 and 3,750 files a second are tried in turn, 5,000 of each, until one loses any.
 ";
 
 fn facts(results: &Results) -> String {
