@@ -71,20 +71,17 @@ impl Filter {
 
     /// What the kernel reads first, and what then.
     fn summary(&self) -> (First, Next) {
-        let mut first =
-            First { other: u32::from(self.everything), original: u32::from(self.original), ..First::NONE };
+        let mut first = First { original: u32::from(self.original), ..First::NONE };
         let mut next = Next { everything: u64::from(self.everything), ..Next::NONE };
         for (name, role) in self.names() {
             let length = name.len() as u32;
             let of_length = match role {
                 BEGINNING => {
-                    first.other = 1;
                     next.beginning |= 1 << length.min(COMPARED);
                     add_byte(&mut next.first_bytes, name.first());
                     continue;
                 }
                 END => {
-                    first.other = 1;
                     next.end |= 1 << length.min(COMPARED);
                     add_byte(&mut next.last_bytes, name.last());
                     continue;
@@ -99,6 +96,7 @@ impl Filter {
             let common = &mut next.common[place(role, length)];
             *common = common.with(bits_of(key(name, role, 0).head, length));
         }
+        first.other = u32::from(self.everything || next.beginning != 0 || next.end != 0);
         (first, next)
     }
 }

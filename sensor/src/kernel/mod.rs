@@ -149,15 +149,13 @@ impl Kernel {
         }
         // What is in force is written too, and stays as it is.
         let all: [u8; size_of::<AllNext>()] = bytes(&*self.next);
-        let mut next: Array<&mut MapData, [u8; size_of::<AllNext>()]> = self.map(".data.next")?;
-        next.set(0, all, 0).map_err(cannot_change)?;
+        self.set_variable(".data.next", all)?;
         let both: AllFirst = std::array::from_fn(|action| self.first[0][action].with(self.first[1][action]));
-        let mut first: Array<&mut MapData, [u8; size_of::<AllFirst>()]> = self.map(".data.first")?;
-        first.set(0, bytes(&both), 0).map_err(cannot_change)?;
+        let both: [u8; size_of::<AllFirst>()] = bytes(&both);
+        self.set_variable(".data.first", both)?;
         // Until it is known which file systems the new directories concern, it can be any.
         self.set_mounted(u64::MAX)?;
-        let mut in_force: Array<&mut MapData, u32> = self.map(".data.in_force")?;
-        in_force.set(0, generation, 0).map_err(cannot_change)?;
+        self.set_variable(".data.in_force", generation)?;
         self.names[spare] = new.into_keys().collect();
         self.generation = generation;
         self.directories = filters.union().directories.iter().map(|name| name.to_ascii_lowercase()).collect();
@@ -166,14 +164,11 @@ impl Kernel {
 
     /// The filter that is in force is another daemon's.
     fn read_generation(&mut self) -> Result<(), KernelError> {
-        let in_force: Array<&mut MapData, u32> = self.map(".data.in_force")?;
-        let generation = in_force.get(&0, 0).map_err(cannot_change)?;
-        let next: Array<&mut MapData, [u8; size_of::<AllNext>()]> = self.map(".data.next")?;
-        let next = next.get(&0, 0).map_err(cannot_change)?;
+        let generation: u32 = self.variable(".data.in_force")?;
+        let next: [u8; size_of::<AllNext>()] = self.variable(".data.next")?;
         self.next.as_mut_bytes().copy_from_slice(&next);
         // It is of two generations, and goes when the one in force does.
-        let first: Array<&mut MapData, [u8; size_of::<AllFirst>()]> = self.map(".data.first")?;
-        let first = first.get(&0, 0).map_err(cannot_change)?;
+        let first: [u8; size_of::<AllFirst>()] = self.variable(".data.first")?;
         self.first[generation as usize & 1].as_mut_bytes().copy_from_slice(&first);
         let names: HashMap<&mut MapData, [u8; size_of::<Key>()], u32> = self.map("NAMES")?;
         let keys: Vec<_> = names.keys().flatten().filter_map(|key| Key::read_from_bytes(&key).ok()).collect();
@@ -203,13 +198,11 @@ impl Kernel {
     }
 
     fn mount_changes(&mut self) -> Result<u64, KernelError> {
-        let changes: Array<&mut MapData, u64> = self.map("MOUNTS")?;
-        changes.get(&0, 0).map_err(cannot_change)
+        self.variable("MOUNTS")
     }
 
     fn set_mounted(&mut self, bits: u64) -> Result<(), KernelError> {
-        let mut mounted: Array<&mut MapData, u64> = self.map(".data.mounted")?;
-        mounted.set(0, bits, 0).map_err(cannot_change)
+        self.set_variable(".data.mounted", bits)
     }
 
     /// What the kernel side counted since the programs were loaded.
@@ -222,6 +215,17 @@ impl Kernel {
     /// Of the counters, the one that decides what a missing outcome means.
     pub fn outcomes_lost(&self) -> u64 {
         counters::count(&self.ebpf, sensor_common::counters::OUTCOMES_LOST)
+    }
+
+    /// What is in a map that holds one value.
+    fn variable<T: aya::Pod>(&mut self, name: &'static str) -> Result<T, KernelError> {
+        let variable: Array<&mut MapData, T> = self.map(name)?;
+        variable.get(&0, 0).map_err(cannot_change)
+    }
+
+    fn set_variable<T: aya::Pod>(&mut self, name: &'static str, value: T) -> Result<(), KernelError> {
+        let mut variable: Array<&mut MapData, T> = self.map(name)?;
+        variable.set(0, value, 0).map_err(cannot_change)
     }
 
     fn map<'k, M>(&'k mut self, name: &'static str) -> Result<M, KernelError>
