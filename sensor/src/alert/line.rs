@@ -6,7 +6,7 @@ use eql::Value;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{Alert, DATASET, document::text, hash, not_trusted, rule_fields};
+use super::{Alert, DATASET, document::text, hash, not_trusted, rule_fields, state_fields};
 use crate::ecs::{self, Document, Field, Writer, write_escaped, write_value};
 use crate::rule::Rule;
 
@@ -18,7 +18,7 @@ const USUAL: usize = 6 << 10;
 pub struct Template {
     rule_id: String,
     version: String,
-    /// From `kibana.alert.severity` to the beginning of `kibana.alert.reason`.
+    /// From `kibana.alert.status` to the beginning of `kibana.alert.reason`.
     graded: String,
     /// The end of `kibana.alert.reason`.
     reason: String,
@@ -38,9 +38,13 @@ pub struct Line {
 impl Template {
     /// That of `rule`.
     pub fn new(rule: &Rule) -> Self {
-        let mut fields = String::new();
+        // Writing to a string cannot fail.
+        let (mut graded, mut fields) = (String::new(), String::new());
+        for (key, value) in state_fields(rule) {
+            let _ = write!(graded, ",\"kibana.alert.{key}\":{value}");
+        }
+        graded.push_str(r#","kibana.alert.reason":""#);
         for (key, value) in rule_fields(rule) {
-            // Writing to a string cannot fail.
             let _ = write!(fields, ",\"kibana.alert.rule.{key}\":{value}");
         }
         let severity = rule.severity.as_str();
@@ -49,10 +53,7 @@ impl Template {
         Self {
             rule_id: rule.id.clone(),
             version: rule.version.to_string(),
-            graded: format!(
-                r#","kibana.alert.status":"active","kibana.alert.workflow_status":"open","kibana.alert.workflow_tags":[],"kibana.alert.workflow_assignee_ids":[],"kibana.alert.depth":1,"kibana.alert.severity":"{severity}","kibana.alert.risk_score":{},"kibana.alert.reason":""#,
-                rule.risk_score
-            ),
+            graded,
             reason,
             rule: format!(
                 r#","type":"event","index":"logs-{}-default","depth":0}}]{fields},"kibana.space_ids":["default"]}}{}"#,

@@ -82,13 +82,9 @@ impl Alert {
 
         let mut add = |key: &str, value: Value| document.insert(format!("kibana.alert.{key}"), value);
         add("uuid", json!(id));
-        add("status", json!("active"));
-        add("workflow_status", json!("open"));
-        add("workflow_tags", json!([]));
-        add("workflow_assignee_ids", json!([]));
-        add("depth", json!(1));
-        add("severity", json!(rule.severity.as_str()));
-        add("risk_score", json!(rule.risk_score));
+        for (key, value) in state_fields(rule) {
+            add(key, value);
+        }
         add("reason", json!(reason));
         add("start", now);
         if let Some(time) = original_time {
@@ -117,6 +113,19 @@ impl Alert {
     pub fn to_pretty(&self, color: bool) -> String {
         pretty::render(self, color)
     }
+}
+
+/// Of `kibana.alert.*`, what a new alert of a rule begins with.
+fn state_fields(rule: &Rule) -> [(&'static str, Value); 7] {
+    [
+        ("status", json!("active")),
+        ("workflow_status", json!("open")),
+        ("workflow_tags", json!([])),
+        ("workflow_assignee_ids", json!([])),
+        ("depth", json!(1)),
+        ("severity", json!(rule.severity.as_str())),
+        ("risk_score", json!(rule.risk_score)),
+    ]
 }
 
 /// `kibana.alert.rule.*`
@@ -177,12 +186,7 @@ fn alert_id(rule: &Rule, document: &Map<String, Value>, event_id: Option<&str>) 
 }
 
 fn hash(parts: [&str; 5]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part);
-        hash.update([0]);
-    }
-    ecs::hex(&hash.finalize())
+    ecs::hex(&ecs::add_parts(Sha256::new(), &parts).finalize())
 }
 
 /// The sentence that Kibana shows in the list of alerts. Parts that the event does not have are left out.

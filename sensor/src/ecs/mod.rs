@@ -4,6 +4,7 @@
 
 mod about;
 mod field;
+mod identity;
 mod process;
 pub(crate) mod text;
 mod trust;
@@ -14,9 +15,10 @@ use std::cell::OnceCell;
 
 use eql::Value;
 use serde_json::{Map, json};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 pub use self::field::{Field, FieldTable};
+pub(crate) use self::identity::{add_parts, identity};
 pub use self::process::UNKNOWN;
 pub(crate) use self::text::hex;
 use self::trust::Doubts;
@@ -315,22 +317,6 @@ pub(crate) fn host(host: &Host) -> serde_json::Value {
         "boot": {"id": host.boot_id},
         "os": {"type": "linux"},
     })
-}
-
-/// A UUID-shaped name for what `parts` identify together, the same on every call.
-pub(crate) fn identity(parts: &[&str]) -> String {
-    identity_from(&Sha256::new(), parts)
-}
-
-/// The same where the first parts are in `hash`.
-fn identity_from(hash: &Sha256, parts: &[&str]) -> String {
-    let hash = add_parts(hash.clone(), parts);
-    let digits = hex(&hash.finalize()[..16]);
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
-}
-
-fn add_parts(hash: Sha256, parts: &[&str]) -> Sha256 {
-    parts.iter().fold(hash, |hash, part| hash.chain_update(part).chain_update([0]))
 }
 
 fn known(text: &str) -> Value<'_> {

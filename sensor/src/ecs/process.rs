@@ -3,8 +3,9 @@
 use eql::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::identity::{add_parts, identity_from};
 use super::trust::Doubts;
-use super::{Document, Field, add_parts, flag, identity_from, integer, known, nonzero, optional, text};
+use super::{Document, Field, flag, integer, known, nonzero, optional, text};
 use crate::event::{Ancestor, Executable, ExecutableFile, Layer, Origin, Path, Runtime};
 
 /// The executable and its name where fanotify told of the event and they could not be learned.
