@@ -8,12 +8,12 @@
 mod change;
 mod file;
 mod network;
+mod record;
 mod spool;
 mod stdout;
 mod throttle;
 mod worker;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,103 +25,13 @@ pub use self::change::{Change, ChangeError};
 use self::file::FileSink;
 use self::network::{Alertmanager, DeadLetters, Elasticsearch, NetworkSink, NetworkWorker, Syslog, Webhook};
 pub use self::network::{SetupError, elasticsearch_templates, setup_elasticsearch};
+pub use self::record::Record;
 use self::spool::Spool;
 use self::stdout::StdoutSink;
 pub use self::stdout::is_for_people;
 use self::worker::{Given, Tuning, Worker};
 use crate::config::{OutputOptions, SpoolOptions};
 use crate::metrics::{Handle, Metrics};
-
-/// An alert as outputs see it. What is not text already is rendered on the output's thread, in the form that the output wants.
-pub trait Record: fmt::Debug + Send + Sync {
-    /// The same for the same alert, however often it is delivered.
-    fn id(&self) -> &str;
-
-    /// The document as one line of JSON, without a line end.
-    fn to_line(&self) -> String;
-
-    /// The same with a line end, and without a copy where it is text already.
-    fn ended_line(&self) -> Cow<'_, str> {
-        Cow::Owned(self.to_line() + "\n")
-    }
-
-    /// The alert for a person at a terminal, the last line ended.
-    fn to_pretty(&self, color: bool) -> String;
-}
-
-impl Record for crate::alert::State {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn to_line(&self) -> String {
-        self.to_line()
-    }
-
-    fn to_pretty(&self, _color: bool) -> String {
-        self.to_pretty()
-    }
-}
-
-impl Record for crate::alert::Suppressed {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn to_line(&self) -> String {
-        self.to_line()
-    }
-
-    fn to_pretty(&self, _color: bool) -> String {
-        self.to_line() + "\n"
-    }
-}
-
-impl Record for crate::alert::SentEvent {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn to_line(&self) -> String {
-        self.to_line()
-    }
-
-    fn to_pretty(&self, _color: bool) -> String {
-        self.to_line() + "\n"
-    }
-}
-
-impl Record for crate::alert::Line {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn to_line(&self) -> String {
-        self.text().to_owned()
-    }
-
-    fn ended_line(&self) -> Cow<'_, str> {
-        Cow::Borrowed(self.ended())
-    }
-
-    fn to_pretty(&self, color: bool) -> String {
-        self.to_pretty(color)
-    }
-}
-
-impl Record for crate::alert::Alert {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn to_line(&self) -> String {
-        self.to_line()
-    }
-
-    fn to_pretty(&self, color: bool) -> String {
-        self.to_pretty(color)
-    }
-}
 
 /// What delivers alerts to a place on this host. It may block: it has its thread for itself.
 trait Sink: Send {
