@@ -11,6 +11,7 @@ mod sandbox;
 mod searches;
 mod self_test;
 mod source;
+mod telling;
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -34,8 +35,7 @@ use self::source::{Input, Wakeup, Watcher};
 use crate::alert::Template;
 use crate::config::{self, Attach, SensorOptions, Settings};
 use crate::detect::{Engine, Exclusion};
-use crate::ecs;
-use crate::event::{Action, Event};
+use crate::event::Event;
 use crate::filter::Filters;
 use crate::host::{Host as _, Procfs, boot_ns};
 use crate::instance::Instance;
@@ -279,27 +279,6 @@ impl Pipeline<'_> {
         self.engine.rules().filter(|rule| rule.id != SELF_TEST_RULE_ID)
     }
 
-    /// Known at 0 before it counts: Prometheus sees no increase from nothing to 1.
-    fn count_from_nothing(&self) {
-        self.rules().for_each(|rule| drop(self.metrics.alerts(&rule.id)));
-    }
-
-    fn say_what_is_watched(&self) {
-        let (seen, unseen): (Vec<_>, Vec<_>) =
-            self.engine.filters().actions().partition(|action| self.watcher.sees(*action));
-        if seen.is_empty() {
-            tracing::warn!("no rule can fire, so nothing is watched; `ldsentry rules check` says why");
-        }
-        let (watcher, rules) = (self.watcher.describe(), self.rules().count());
-        if !unseen.is_empty() {
-            tracing::warn!("{watcher} does not tell of {}, which rules ask for", listed(&unseen));
-        }
-        let line = format!("watching {} with {watcher} and {rules} rules", listed(&seen));
-        tracing::info!("{line}");
-        notify::ready();
-        notify::status(&line);
-    }
-
     /// Delivers what is left and prints the counters, which then hold it too.
     async fn finish(mut self, mut input: Input, ending: Ending) {
         let stays = self.watcher.stays() && ending == Ending::ToBeContinued;
@@ -351,23 +330,6 @@ impl Pipeline<'_> {
         self.health.beat();
         self.watcher.count(&self.metrics);
         notify::watchdog();
-    }
-
-    /// Prints all counters.
-    fn report(&self) {
-        self.watcher.count(&self.metrics);
-        self.watcher.report();
-        let text = if self.for_people { self.metrics.to_text() } else { self.metrics.to_json() };
-        self.log.print(&text);
-    }
-}
-
-/// Actions as one says them.
-fn listed(actions: &[Action]) -> String {
-    let names: Vec<_> = actions.iter().map(|action| ecs::action(*action)).collect();
-    match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => names.concat(),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::source::Input;
-use super::{Pipeline, PipelineError, listed, sink};
+use super::telling::listed;
+use super::{Pipeline, PipelineError, sink};
 use crate::config::{Settings, needs_restart};
 use crate::event::Action;
 use crate::instance;
