@@ -18,8 +18,10 @@ pub trait Record: fmt::Debug + Send + Sync {
         Cow::Owned(self.to_line() + "\n")
     }
 
-    /// The alert for a person at a terminal, the last line ended.
-    fn to_pretty(&self, color: bool) -> String;
+    /// The alert for a person at a terminal, the last line ended. What is for machines only stays as it is.
+    fn to_pretty(&self, _color: bool) -> String {
+        self.ended_line().into_owned()
+    }
 }
 
 impl Record for State {
@@ -44,10 +46,6 @@ impl Record for Suppressed {
     fn to_line(&self) -> String {
         self.to_line()
     }
-
-    fn to_pretty(&self, _color: bool) -> String {
-        self.to_line() + "\n"
-    }
 }
 
 impl Record for SentEvent {
@@ -57,10 +55,6 @@ impl Record for SentEvent {
 
     fn to_line(&self) -> String {
         self.to_line()
-    }
-
-    fn to_pretty(&self, _color: bool) -> String {
-        self.to_line() + "\n"
     }
 }
 
